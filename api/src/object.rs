@@ -1,0 +1,130 @@
+//! An API object as untyped JSON, with access to what every kind shares (`metadata`).
+//!
+//! Kinds' own rules work on the typed structs of `k8s-openapi`; [`Object::to_typed`] and [`Object::from_typed`] are
+//! the bridge. What is generic (patches, selectors, watches, the store) stays untyped.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+/// One API object. Keys are kept sorted, so `apiVersion`, `kind`, `metadata` come first in its JSON (W-18).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object(pub Map<String, Value>);
+
+impl Object {
+    /// Reads an object from JSON text that this program wrote itself (a stored body).
+    ///
+    /// # Errors
+    /// When the text is not a JSON object: the stored body is damaged.
+    pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json).map(Self)
+    }
+
+    /// The typed form. Unknown fields are gone and duplicates were settled when the body was decoded.
+    ///
+    /// # Errors
+    /// When a field has a type that the schema does not allow; decoding has refused such bodies before.
+    pub fn to_typed<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(&Value::Object(self.0.clone()))
+    }
+
+    /// The untyped form of a typed object.
+    ///
+    /// # Errors
+    /// Never for the API's own types, all of which are JSON objects with string keys.
+    pub fn from_typed<T: Serialize>(typed: &T) -> Result<Self, serde_json::Error> {
+        match serde_json::to_value(typed)? {
+            Value::Object(map) => Ok(Self(map)),
+            other => Err(serde::ser::Error::custom(format!("not an object: {other}"))),
+        }
+    }
+
+    /// The value at a path of object keys, such as `["spec", "parallelism"]`.
+    #[must_use]
+    pub fn get(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.0.get(*first)?, |value, key| value.get(key))
+    }
+
+    /// The text at a path, if it is there and is a string.
+    #[must_use]
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        self.get(path)?.as_str()
+    }
+
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        self.text(&["apiVersion"]).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.text(&["kind"]).unwrap_or_default()
+    }
+
+    /// `metadata.name`, empty when unset.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.text(&["metadata", "name"]).unwrap_or_default()
+    }
+
+    /// `metadata.namespace`, empty when unset or cluster-scoped.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.text(&["metadata", "namespace"]).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.text(&["metadata", "uid"]).unwrap_or_default()
+    }
+
+    /// `metadata.resourceVersion` as the client sent it; stored bodies have none.
+    #[must_use]
+    pub fn resource_version(&self) -> Option<&str> {
+        self.text(&["metadata", "resourceVersion"]).filter(|version| !version.is_empty())
+    }
+
+    /// `metadata` as a map that can be changed; made when absent.
+    pub fn metadata_mut(&mut self) -> &mut Map<String, Value> {
+        let metadata = self.0.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+        if !metadata.is_object() {
+            *metadata = Value::Object(Map::new());
+        }
+        match metadata {
+            Value::Object(map) => map,
+            _ => unreachable!("made an object above"),
+        }
+    }
+
+    /// Typed `metadata`.
+    ///
+    /// # Errors
+    /// When `metadata` has fields of a wrong type; decoding has refused such bodies before.
+    pub fn metadata(&self) -> Result<ObjectMeta, serde_json::Error> {
+        self.0.get("metadata").map_or_else(|| Ok(ObjectMeta::default()), ObjectMeta::deserialize)
+    }
+
+    /// The label's value, if the object has that label.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.text(&["metadata", "labels", key])
+    }
+
+    /// The JSON text as the store keeps it: without `metadata.resourceVersion`, which is the row's revision.
+    #[must_use]
+    pub fn to_stored(&self) -> String {
+        let mut stored = self.clone();
+        stored.metadata_mut().remove("resourceVersion");
+        Value::Object(stored.0).to_string()
+    }
+
+    /// The object with `metadata.resourceVersion` set.
+    #[must_use]
+    pub fn with_revision(mut self, revision: i64) -> Self {
+        self.metadata_mut().insert("resourceVersion".to_owned(), Value::String(revision.to_string()));
+        self
+    }
+}
+
+use serde::Deserialize as _;

@@ -1,0 +1,392 @@
+//! SQLite: every object, its history, and what the node must not forget. The only module that knows SQL.
+//!
+//! One writer task owns the write connection and commits all waiting requests together (group commit); readers use
+//! their own pool and never wait for the writer. See DESIGN section 5.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jobd_api::{index::Index, object::Object, registry::Kind};
+
+pub mod attempts;
+
+pub use attempts::Attempt;
+
+/// The store's counter, `resourceVersion` on the wire. One for all kinds; only rises, across restarts too (I-7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub i64);
+
+/// An object's place: kind, namespace (empty for cluster-scoped kinds) and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub kind: Kind,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Key {
+    #[must_use]
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of an object of that kind.
+    #[must_use]
+    pub fn of(kind: Kind, object: &Object) -> Self {
+        Self::new(kind, object.namespace(), object.name())
+    }
+}
+
+/// An object as it is stored: its body without `metadata.resourceVersion`, which is the revision.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub key: Key,
+    pub revision: Revision,
+    pub body: Arc<str>,
+}
+
+impl Stored {
+    /// The JSON with `metadata.resourceVersion` put in; no parsing.
+    #[must_use]
+    pub fn json(&self) -> String {
+        todo!()
+    }
+
+    /// The object with its resourceVersion.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the stored body is not JSON.
+    pub fn object(&self) -> Result<Object, Error> {
+        todo!()
+    }
+
+    /// The typed object with its resourceVersion.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] when the stored body does not fit the type.
+    pub fn typed<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+        todo!()
+    }
+}
+
+/// What must hold in the transaction for its writes to happen.
+#[derive(Clone, Debug)]
+pub enum Guard {
+    /// No object has this key.
+    Absent(Key),
+    /// The object is there, in this revision.
+    Unchanged { key: Key, revision: Revision },
+    /// The namespace exists and is not being deleted.
+    NamespaceActive(String),
+}
+
+/// One change. All changes of a request happen, or none.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Creates or replaces an object. It gets a revision of its own.
+    Put { key: Key, index: Index, body: String },
+    /// Removes an object; `body` is its final state for watchers. It gets a revision of its own. An absent object is left absent.
+    Delete { key: Key, body: String },
+    /// Sets when the object is due, without a new revision.
+    Due { key: Key, at: Option<Timestamp> },
+    /// Inserts or replaces one attempt of a container.
+    Attempt(Box<Attempt>),
+    /// Forgets all attempts of a pod.
+    ForgetAttempts { pod_uid: String },
+}
+
+/// Writes that belong together, and what they rest on.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub guards: Vec<Guard>,
+    pub writes: Vec<Write>,
+    /// Still let through when the disk is full: deletes and status writes.
+    pub urgent: bool,
+}
+
+/// A request's success: it is on disk.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The revision of each `Put` and `Delete`, in the order of the request.
+    pub revisions: Vec<Revision>,
+}
+
+/// Why a request was not committed, or a read not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{kind} \"{name}\" exists already", kind = key.kind.as_str(), name = key.name)]
+    AlreadyExists { key: Key },
+    /// Somebody else wrote since the object was read, or it is gone (`have` is none); observe again.
+    #[error("{kind} \"{name}\" changed since revision {seen}", kind = key.kind.as_str(), name = key.name, seen = seen.0)]
+    Conflict { key: Key, seen: Revision, have: Option<Revision> },
+    #[error("namespace \"{namespace}\" not found")]
+    NamespaceMissing { namespace: String },
+    #[error("namespace \"{namespace}\" is being terminated")]
+    NamespaceTerminating { namespace: String },
+    /// The history before `oldest` is compacted.
+    #[error("revision {asked} is older than the history, which starts at {oldest}", asked = asked.0, oldest = oldest.0)]
+    TooOld { asked: Revision, oldest: Revision },
+    #[error("the disk that holds {path} is full; free some space and jobd goes on by itself")]
+    Full { path: String },
+    #[error("the stored body of {kind} \"{name}\" is damaged: {reason}", kind = key.kind.as_str(), name = key.name)]
+    Damaged { key: Key, reason: String },
+    #[error("the store is shutting down")]
+    Closed,
+    /// The database did not do what it was asked; the text is SQLite's.
+    #[error("the database {path} failed: {reason}")]
+    Database { path: String, reason: String },
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeType {
+    Created,
+    Modified,
+    Deleted,
+}
+
+/// One change, as watches and controllers see it.
+#[derive(Debug)]
+pub struct Change {
+    pub revision: Revision,
+    pub change_type: ChangeType,
+    pub key: Key,
+    /// The new body; the final state of a deleted object.
+    pub body: Arc<str>,
+    /// The body before, for selectors that the object stops matching (W-126); none when created.
+    pub previous: Option<Arc<str>>,
+    /// The columns of the new body (of the last state when deleted).
+    pub index: Arc<Index>,
+}
+
+/// Which objects a list is about. Selectors beyond these are applied by the caller to each object.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    pub kind: Kind,
+    pub namespace: Option<String>,
+    pub name: Option<String>,
+    /// Labels that must have exactly this value: the part of a selector that an index can answer.
+    pub labels: Vec<(String, String)>,
+    /// For events: uid of the involved object.
+    pub involved_uid: Option<String>,
+    /// For events: name of the involved object.
+    pub involved_name: Option<String>,
+    /// The state at this revision; none: now.
+    pub at: Option<Revision>,
+    /// Only keys after this namespace and name.
+    pub after: Option<(String, String)>,
+    /// At most so many objects.
+    pub limit: usize,
+}
+
+impl ListQuery {
+    /// All objects of a kind, now, in chunks of `limit`.
+    #[must_use]
+    pub fn all(kind: Kind, limit: usize) -> Self {
+        Self {
+            kind,
+            namespace: None,
+            name: None,
+            labels: Vec::new(),
+            involved_uid: None,
+            involved_name: None,
+            at: None,
+            after: None,
+            limit,
+        }
+    }
+}
+
+/// A piece of a list, ordered by namespace and name.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The revision whose state this is: `at`, or the newest at the time of the read.
+    pub revision: Revision,
+    pub items: Vec<Stored>,
+    /// More may follow after the last item.
+    pub more: bool,
+}
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database file; its directory holds the lock and the reserve file too.
+    pub path: std::path::PathBuf,
+    /// Where the time comes from: the history window is judged by it.
+    pub clock: Arc<dyn crate::sys::Clock>,
+    /// How long a superseded version stays readable.
+    pub history: std::time::Duration,
+}
+
+impl std::fmt::Debug for dyn crate::sys::Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// The open store; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner;
+
+impl Store {
+    /// Opens or creates the database, brings its schema up to date and starts the writer task.
+    ///
+    /// # Errors
+    /// When another daemon has it open, when it is newer than this program, when it is no database of ours or cannot be read.
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let _ = options;
+        todo!()
+    }
+
+    /// Ends the writer after the requests that it has, and closes the file.
+    pub async fn close(&self) {
+        let _ = &self.inner;
+        todo!()
+    }
+
+    /// The id of this data directory: made once, on the label of every container (D-402).
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        todo!()
+    }
+
+    /// Commits a request: all its writes or none. Answers after the commit is on disk. An empty request is a no-op.
+    ///
+    /// # Errors
+    /// The first guard that does not hold, or what the database said.
+    pub async fn write(&self, request: Request) -> Result<Committed, Error> {
+        let _ = request;
+        todo!()
+    }
+
+    /// The newest committed revision.
+    #[must_use]
+    pub fn latest(&self) -> Revision {
+        todo!()
+    }
+
+    /// Follows [`Self::latest`]: changes whenever a commit changed an object. Wake-ups carry no data.
+    #[must_use]
+    pub fn subscribe(&self) -> tokio::sync::watch::Receiver<Revision> {
+        todo!()
+    }
+
+    /// Changes after `after`, oldest first, at most `max`; from memory when recent, else from the history. `kind`: only of that kind.
+    /// With the revision up to which all such changes are in the answer.
+    ///
+    /// # Errors
+    /// [`Error::TooOld`] when the history no longer reaches back to `after`.
+    pub async fn changes(
+        &self,
+        kind: Option<Kind>,
+        after: Revision,
+        max: usize,
+    ) -> Result<(Vec<Arc<Change>>, Revision), Error> {
+        let _ = (kind, after, max);
+        todo!()
+    }
+
+    /// The object with this key, now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        let _ = key;
+        todo!()
+    }
+
+    /// The object of this kind with this uid, now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn get_by_uid(&self, kind: Kind, uid: &str) -> Result<Option<Stored>, Error> {
+        let _ = (kind, uid);
+        todo!()
+    }
+
+    /// A chunk of a list.
+    ///
+    /// # Errors
+    /// [`Error::TooOld`] when `at` has left the history.
+    pub async fn list(&self, query: &ListQuery) -> Result<Chunk, Error> {
+        let _ = query;
+        todo!()
+    }
+
+    /// How many objects a list would have after a key, for `remainingItemCount`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count(&self, query: &ListQuery) -> Result<u64, Error> {
+        let _ = query;
+        todo!()
+    }
+
+    /// A job and, read in the same transaction, the pods that its decisions rest on: those controlled by `uid` that are not finished or
+    /// still carry the tracking finalizer (`adoptable`: also all pods of the namespace without a controller).
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn job_snapshot(&self, key: &Key) -> Result<Option<JobSnapshot>, Error> {
+        let _ = key;
+        todo!()
+    }
+
+    /// Objects of any kind with an owner reference to this uid.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dependents(&self, owner_uid: &str) -> Result<Vec<Stored>, Error> {
+        let _ = owner_uid;
+        todo!()
+    }
+
+    /// Keys of a kind that are not finished, or carry the tracking finalizer, or are being deleted: what a resync must look at.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn active(&self, kind: Kind) -> Result<Vec<Key>, Error> {
+        let _ = kind;
+        todo!()
+    }
+
+    /// Objects of a kind that are due at `now`, earliest first, at most `max`; and when the next one after these is due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn due(&self, kind: Kind, now: Timestamp, max: usize) -> Result<(Vec<Stored>, Option<Timestamp>), Error> {
+        let _ = (kind, now, max);
+        todo!()
+    }
+
+    /// All attempts of a pod, oldest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn attempts(&self, pod_uid: &str) -> Result<Vec<Attempt>, Error> {
+        let _ = pod_uid;
+        todo!()
+    }
+
+    /// All attempts that are not ended, or whose logs are not copied, or whose container is not removed: the node's work at a start.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open_attempts(&self) -> Result<Vec<Attempt>, Error> {
+        todo!()
+    }
+}
+
+/// What a decision about a job rests on.
+#[derive(Clone, Debug)]
+pub struct JobSnapshot {
+    pub job: Stored,
+    /// Pods whose controller is this job and that are not finished or carry the tracking finalizer.
+    pub pods: Vec<Stored>,
+    /// Pods of the namespace that have no controller, for adoption (J-2101).
+    pub orphans: Vec<Stored>,
+}

@@ -1,0 +1,1 @@
+//! Log set-up, and the list of field names that events use.
