@@ -1,0 +1,269 @@
+//! One registered controller: its queue, who wakes it, what is due of its kind, and the run of one key.
+
+use std::{
+    fmt::Debug,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tracing::Instrument as _;
+
+use super::{Controller, Deadline, Error, Next, Outcome, Run, Step, log_outcome, log_panic, queue::Queue};
+use crate::{
+    store::{Change, Store},
+    sys::{Clock, Now},
+};
+
+/// How many due objects are woken at once; the others follow when these had time to run.
+const DUE_MAX: usize = 256;
+/// When the next due objects are looked for after a full batch.
+const DUE_AGAIN: Duration = Duration::from_millis(20);
+
+/// Wakes keys of one controller from outside the store, such as from engine events. Cheap to clone.
+pub struct Waker<K> {
+    shared: Arc<Shared<K>>,
+}
+
+impl<K> Clone for Waker<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<K> Default for Waker<K> {
+    fn default() -> Self {
+        Self { shared: Arc::new(Shared { queue: Mutex::new(Queue::default()), notify: OnceLock::new() }) }
+    }
+}
+
+impl<K: Clone + Ord> Waker<K> {
+    /// Has the key reconciled soon. Before the driver runs, the wake-up is kept.
+    pub fn wake(&self, key: K) {
+        if self.shared.queue().wake(key)
+            && let Some(notify) = self.shared.notify.get()
+        {
+            notify.notify_one();
+        }
+    }
+}
+
+impl<K> Waker<K> {
+    pub(super) fn connect(&self, notify: Arc<Notify>) {
+        // A second connection would be a controller registered twice; the first driver keeps it.
+        let _ = self.shared.notify.set(notify);
+    }
+}
+
+struct Shared<K> {
+    queue: Mutex<Queue<K>>,
+    notify: OnceLock<Arc<Notify>>,
+}
+
+impl<K> Shared<K> {
+    fn queue(&self) -> MutexGuard<'_, Queue<K>> {
+        // The queue's methods leave it whole at every point where they could panic.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A controller as the driver sees it, whatever its key type is.
+pub(super) trait Loop: Send + Sync {
+    fn ready(&self) -> usize;
+    fn running(&self) -> usize;
+    /// Wakes the keys that a change concerns.
+    fn notice(&self, change: &Change);
+    /// Wakes every key with active work and answers how many there are.
+    fn resync(&self) -> BoxFuture<'_, Result<usize, Error>>;
+    /// Wakes what is due.
+    fn fire(&self, now: Now) -> BoxFuture<'_, Result<(), Error>>;
+    fn clock_jumped(&self);
+    fn deadline(&self) -> Deadline;
+    /// Starts the ready key at this place.
+    fn start(self: Arc<Self>, place: usize, clock: &Arc<dyn Clock>) -> Option<Run>;
+}
+
+/// When to look for due objects of the controller's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// At once: nothing is known yet, or the clock jumped.
+    Unknown,
+    /// At this wall time; none: nothing is due.
+    At(Option<Timestamp>),
+    /// The last look found more than could be woken at once: look again at this time since boot.
+    More(Duration),
+}
+
+pub(super) struct Slot<C: Controller> {
+    controller: C,
+    store: Store,
+    waker: Waker<C::Key>,
+    due: Mutex<(Due, Option<Timestamp>)>,
+}
+
+impl<C: Controller> Slot<C> {
+    pub(super) fn new(controller: C, store: Store, waker: Waker<C::Key>) -> Self {
+        let due = if C::DUE.is_some() { Due::Unknown } else { Due::At(None) };
+        Self { controller, store, waker, due: Mutex::new((due, None)) }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<C::Key>> {
+        self.waker.shared.queue()
+    }
+
+    fn due(&self) -> MutexGuard<'_, (Due, Option<Timestamp>)> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something becomes due at this time; the alarm is moved forward if it is later.
+    fn due_by(&self, at: Timestamp) {
+        let mut due = self.due();
+        let (state, last_look) = &mut *due;
+        // Not more often than the controller wants.
+        let at = last_look.and_then(|last| last.checked_add(C::DUE_EVERY).ok()).map_or(at, |earliest| at.max(earliest));
+        match state {
+            Due::At(Some(known)) if *known <= at => {}
+            Due::At(_) => *state = Due::At(Some(at)),
+            Due::Unknown | Due::More(_) => {}
+        }
+    }
+
+    async fn look_for_due(&self, now: Now) -> Result<(), Error> {
+        let Some(kind) = C::DUE else { return Ok(()) };
+        let is_time = match self.due().0 {
+            Due::Unknown => true,
+            Due::At(at) => at.is_some_and(|at| at <= now.wall),
+            Due::More(at) => at <= now.boot,
+        };
+        if !is_time {
+            return Ok(());
+        }
+        // What is written while the store reads moves the alarm itself, so it must be off before.
+        *self.due() = (Due::At(None), Some(now.wall));
+        let (objects, next) = match self.store.due(kind, now.wall, DUE_MAX).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.due().0 = Due::Unknown;
+                return Err(error.into());
+            }
+        };
+        {
+            let mut queue = self.queue();
+            for key in objects.iter().filter_map(|object| self.controller.due_key(&object.key)) {
+                queue.wake_unless_backing_off(key);
+            }
+        }
+        if objects.len() >= DUE_MAX {
+            self.due().0 = Due::More(now.boot + DUE_AGAIN);
+        } else if let Some(next) = next {
+            self.due_by(next);
+        }
+        Ok(())
+    }
+
+    /// Reconciles one key and settles it in the queue.
+    async fn run(self: Arc<Self>, key: C::Key, clock: Arc<dyn Clock>) -> Step {
+        let name = render(&key);
+        let span = tracing::info_span!("reconcile", controller = C::NAME, key = %name);
+        let reconcile = AssertUnwindSafe(self.controller.reconcile(&key, clock.now())).catch_unwind().instrument(span);
+        let (outcome, result) = match reconcile.await {
+            Ok(Ok(next)) => (Outcome::Done(next), Ok(next)),
+            Ok(Err(error)) if error.is_conflict() => (Outcome::Conflict, Err(error.to_string())),
+            Ok(Err(error)) => (Outcome::Failed, Err(error.to_string())),
+            Err(panic) => {
+                let text = panic_text(&*panic);
+                log_panic(C::NAME, &name, &text);
+                (Outcome::Failed, Err(text))
+            }
+        };
+        if let Ok(Next::Due(at)) = result {
+            self.due_by(at);
+        }
+        let (before, failures) = self.queue().finish(key, outcome, clock.now().boot);
+        if outcome != Outcome::Conflict || failures > 0 {
+            log_outcome(C::NAME, &name, before, failures, &result);
+        }
+        Step::Ran { controller: C::NAME, key: name, result }
+    }
+}
+
+impl<C: Controller> Loop for Slot<C> {
+    fn ready(&self) -> usize {
+        self.queue().ready()
+    }
+
+    fn running(&self) -> usize {
+        self.queue().running()
+    }
+
+    fn notice(&self, change: &Change) {
+        if C::DUE == Some(change.key.kind)
+            && let Some(at) = change.index.due_at
+        {
+            self.due_by(at);
+        }
+        let keys = self.controller.wakes(change);
+        if !keys.is_empty() {
+            let mut queue = self.queue();
+            for key in keys {
+                queue.wake(key);
+            }
+        }
+    }
+
+    fn resync(&self) -> BoxFuture<'_, Result<usize, Error>> {
+        async {
+            let keys = self.controller.active().await?;
+            let count = keys.len();
+            let mut queue = self.queue();
+            for key in keys {
+                queue.wake_unless_backing_off(key);
+            }
+            Ok(count)
+        }
+        .boxed()
+    }
+
+    fn fire(&self, now: Now) -> BoxFuture<'_, Result<(), Error>> {
+        self.queue().fire(now.boot);
+        self.look_for_due(now).boxed()
+    }
+
+    fn clock_jumped(&self) {
+        self.queue().wake_timed();
+        if C::DUE.is_some() {
+            *self.due() = (Due::Unknown, None);
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        let mut deadline = Deadline { boot: self.queue().next_timer(), wall: None };
+        match self.due().0 {
+            Due::Unknown => deadline.boot = Some(Duration::from_nanos(1)),
+            Due::At(at) => deadline.wall = at,
+            Due::More(at) => deadline.add_boot(Some(at)),
+        }
+        deadline
+    }
+
+    fn start(self: Arc<Self>, place: usize, clock: &Arc<dyn Clock>) -> Option<Run> {
+        let key = self.queue().start(place)?;
+        Some(self.run(key, Arc::clone(clock)).boxed())
+    }
+}
+
+/// A key for logs.
+fn render(key: &impl Debug) -> String {
+    format!("{key:?}")
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic without a message".to_owned())
+}

@@ -1,0 +1,1 @@
+//! The driver on a real store, stepped by hand.
