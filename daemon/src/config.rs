@@ -1,30 +1,127 @@
 //! Flags and environment into one checked struct.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-/// How one daemon runs. Made by `cli` from flags, by tests directly.
-#[derive(Clone, Debug)]
+use crate::telemetry::LogFormat;
+
+/// How one daemon runs. Every flag can be given as an environment variable too.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// Database, keys, socket, logs, volumes. 0700.
+    /// Where the database, keys, socket, logs and volumes live. Made with mode 0700.
+    #[arg(long, env = "JOBD_DATA_DIR", default_value = "/var/lib/jobd", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// HTTPS listener; none: only the Unix socket.
-    pub listen: Option<SocketAddr>,
-    /// Plain HTTP without authentication, loopback only (DESIGN section 7); for tests and old tools.
+
+    /// Address of the HTTPS API.
+    #[arg(long, env = "JOBD_LISTEN", default_value = "127.0.0.1:6443", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+
+    /// Serve the Unix socket only, no TCP port.
+    #[arg(long, env = "JOBD_NO_LISTEN")]
+    pub no_listen: bool,
+
+    /// Also serve plain HTTP WITHOUT authentication here: whoever reaches it is root on this machine. Loopback only.
+    #[arg(long, env = "JOBD_INSECURE_LISTEN", value_name = "ADDRESS:PORT")]
     pub insecure_listen: Option<SocketAddr>,
-    /// Group that may use the Unix socket, by name; none: its owner only.
+
+    /// Group whose members may use the Unix socket DIR/jobd.sock (by default only its owner may).
+    #[arg(long, env = "JOBD_SOCKET_GROUP", value_name = "GROUP")]
     pub socket_group: Option<String>,
-    /// Further names and addresses for the server certificate.
+
+    /// Further host name or address in the server certificate; may be repeated.
+    #[arg(long, env = "JOBD_TLS_SAN", value_name = "NAME", value_delimiter = ',')]
     pub tls_san: Vec<String>,
-    /// The address that the kubeconfig names; none: the listener's.
+
+    /// Host name or address under which clients reach the API; it stands in the kubeconfig.
+    #[arg(long, env = "JOBD_ADVERTISE_ADDRESS", value_name = "NAME")]
     pub advertise_address: Option<String>,
-    /// The engine's socket: `unix:///var/run/docker.sock`.
+
+    /// The Docker Engine's socket.
+    #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock", value_name = "unix://PATH")]
     pub docker_host: String,
-    /// The node's name; none: the host name.
+
+    /// Name of the node; by default the host name.
+    #[arg(long, env = "JOBD_NODE_NAME", value_name = "NAME")]
     pub node_name: Option<String>,
-    /// How many pods may run at once (kubelet's `maxPods`).
+
+    /// How many pods may run at once.
+    #[arg(long, env = "JOBD_MAX_PODS", default_value_t = 110, value_name = "N")]
     pub max_pods: u32,
-    /// How many processes one pod may have (kubelet's `podPidsLimit`); 0: no limit.
+
+    /// How many processes one pod may have; 0: as many as it likes.
+    #[arg(long, env = "JOBD_POD_PIDS_LIMIT", default_value_t = 0, value_name = "N")]
     pub pod_pids_limit: i64,
-    /// How long events are kept. Deviates from J-2211 on purpose: a single machine has room for a week.
-    pub event_ttl: std::time::Duration,
+
+    /// How long events are kept.
+    // Longer than a cluster's hour (J-2211) on purpose: one machine has room for a week, and people look on Monday.
+    #[arg(long, env = "JOBD_EVENT_TTL_HOURS", default_value_t = 7 * 24, value_name = "HOURS")]
+    pub event_ttl_hours: u32,
+
+    /// How log lines look.
+    #[arg(long, env = "JOBD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, or a filter such as `info,jobd::node=debug`.
+    #[arg(long, env = "JOBD_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+impl Config {
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("jobd.db")
+    }
+
+    /// The Unix socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.data_dir.join("jobd.sock")
+    }
+
+    /// The kubeconfig that is written at start.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.data_dir.join("kubeconfig")
+    }
+
+    #[must_use]
+    pub fn event_ttl(&self) -> Duration {
+        Duration::from_secs(u64::from(self.event_ttl_hours) * 3600)
+    }
+
+    /// The node's name: as given, else the host name in lower case.
+    #[must_use]
+    pub fn node(&self) -> String {
+        self.node_name.clone().unwrap_or_else(|| {
+            let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+            if name.is_empty() { "localhost".to_owned() } else { name }
+        })
+    }
+
+    /// Checks what single flags cannot say.
+    ///
+    /// # Errors
+    /// A sentence that names the flag and what to do.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if let Some(address) = self.insecure_listen
+            && !address.ip().is_loopback()
+        {
+            anyhow::bail!(
+                "--insecure-listen {address} is not a loopback address: plain HTTP without authentication is for this machine \
+                 only; use --listen {address} (HTTPS with a token) instead"
+            );
+        }
+        if self.docker_host.contains("://") && !self.docker_host.starts_with("unix://") {
+            anyhow::bail!(
+                "--docker-host {} is not a Unix socket; jobd runs beside its engine: give unix:///path/to/docker.sock",
+                self.docker_host
+            );
+        }
+        let node = self.node();
+        let faults = jobd_api::name::validate_subdomain(&node);
+        if !faults.is_empty() {
+            anyhow::bail!("{node:?} cannot be the node's name: {}; choose one with --node-name", faults.join("; "));
+        }
+        Ok(())
+    }
 }

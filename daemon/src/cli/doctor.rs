@@ -1,0 +1,139 @@
+//! `jobd doctor`: what jobd finds on this machine, a line each, and what to do about what is wrong.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use crate::{
+    config::Config,
+    engine::{Engine as _, docker::DockerEngine},
+};
+
+/// The label that every container of any jobd carries; its value is the instance.
+const INSTANCE_LABEL: &str = "jobd.instance";
+
+/// How a line begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    /// Works, but worth knowing.
+    Note,
+    /// Jobs will not run like this.
+    Bad,
+}
+
+pub(super) fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let lines = runtime.block_on(examine(config));
+    let mut out = std::io::stdout().lock();
+    for (verdict, text) in &lines {
+        let mark = match verdict {
+            Verdict::Ok => "ok  ",
+            Verdict::Note => "note",
+            Verdict::Bad => "BAD ",
+        };
+        writeln!(out, "{mark}  {text}").context("standard output")?;
+    }
+    let bad = lines.iter().filter(|(verdict, _)| *verdict == Verdict::Bad).count();
+    anyhow::ensure!(bad == 0, "{bad} of these would keep jobs from running");
+    Ok(())
+}
+
+async fn examine(config: &Config) -> Vec<(Verdict, String)> {
+    let mut lines = Vec::new();
+    if let Err(error) = config.check() {
+        lines.push((Verdict::Bad, format!("flags: {error:#}")));
+    }
+    data_directory(config, &mut lines);
+    engine(config, &mut lines).await;
+    lines
+}
+
+fn data_directory(config: &Config, lines: &mut Vec<(Verdict, String)>) {
+    let dir = &config.data_dir;
+    match std::fs::metadata(dir) {
+        Ok(metadata) if metadata.is_dir() => {
+            if rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok() {
+                let free = rustix::fs::statvfs(dir).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+                lines.push((
+                    Verdict::Ok,
+                    format!("data directory {}: writable, {} MiB free", dir.display(), free >> 20),
+                ));
+            } else {
+                lines.push((
+                    Verdict::Bad,
+                    format!(
+                        "data directory {}: not writable for this user; run as its owner or give --data-dir",
+                        dir.display()
+                    ),
+                ));
+            }
+        }
+        Ok(_) => lines.push((Verdict::Bad, format!("data directory {}: is not a directory", dir.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            lines.push((
+                Verdict::Note,
+                format!("data directory {}: not there yet; `jobd serve` makes it", dir.display()),
+            ));
+        }
+        Err(error) => lines.push((Verdict::Bad, format!("data directory {}: {error}", dir.display()))),
+    }
+}
+
+async fn engine(config: &Config, lines: &mut Vec<(Verdict, String)>) {
+    let host = &config.docker_host;
+    let engine = DockerEngine::new(host);
+    let info = match engine.info().await {
+        Ok(info) => info,
+        Err(error) => {
+            lines.push((
+                Verdict::Bad,
+                format!(
+                    "engine {host}: {error}; start Docker, name its socket with --docker-host, or join the group that may use it"
+                ),
+            ));
+            return;
+        }
+    };
+    lines.push((Verdict::Ok, format!("engine {host}: Docker {} (API {})", info.version, info.api_version)));
+    lines.push((
+        Verdict::Ok,
+        format!("cgroups: version {}, driver {}", unknown(&info.cgroup_version), unknown(&info.cgroup_driver)),
+    ));
+    lines.push((
+        Verdict::Ok,
+        format!("storage: driver {}, in {}", unknown(&info.storage_driver), unknown(&info.root_dir)),
+    ));
+    lines.push((Verdict::Ok, format!("machine: {} CPUs, {} MiB of memory", info.cpus, info.memory_bytes >> 20)));
+    lines.push(if info.live_restore {
+        (Verdict::Ok, "live-restore: on; containers outlive a restart of the engine".to_owned())
+    } else {
+        (
+            Verdict::Note,
+            "live-restore: off; a restart of the engine stops running containers (their pods are retried). \
+             `\"live-restore\": true` in /etc/docker/daemon.json changes that"
+                .to_owned(),
+        )
+    });
+    match engine.list(INSTANCE_LABEL).await {
+        Ok(containers) => {
+            let mut instances: Vec<_> =
+                containers.iter().filter_map(|container| container.labels.get(INSTANCE_LABEL)).collect();
+            instances.sort_unstable();
+            instances.dedup();
+            lines.push((
+                if instances.len() > 1 { Verdict::Note } else { Verdict::Ok },
+                format!(
+                    "containers of jobd on this engine: {}, of {} data directories",
+                    containers.len(),
+                    instances.len()
+                ),
+            ));
+        }
+        Err(error) => lines.push((Verdict::Bad, format!("containers of jobd: cannot be listed: {error}"))),
+    }
+}
+
+fn unknown(text: &str) -> &str {
+    if text.is_empty() { "unknown" } else { text }
+}
