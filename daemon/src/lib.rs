@@ -8,6 +8,7 @@ pub mod config;
 pub mod controllers;
 pub mod driver;
 pub mod engine;
+pub mod failpoint;
 pub mod node;
 pub mod recorder;
 pub mod scheduler;
