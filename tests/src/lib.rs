@@ -1,6 +1,22 @@
-//! What the end-to-end tests share: the daemon as a process, a client, waiting with a deadline.
+//! What the end-to-end tests share: the daemon as a process of its own, a client for its socket, kubectl, the engine, and
+//! waiting for a state with a deadline.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+pub mod client;
+pub mod daemon;
+pub mod engine;
+pub mod kubectl;
+pub mod manifest;
+
+pub use client::{Answer, Client};
+pub use daemon::Daemon;
+
+/// How long a test waits for what must happen. Generous: machines that run tests are busy; only a failing test waits so long.
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The engine's address: `DOCKER_HOST`, or the usual socket.
 #[must_use]
@@ -13,4 +29,20 @@ pub fn docker_host() -> String {
 pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Asks `look` again and again until it returns something, for at most [`DEADLINE`].
+///
+/// # Panics
+/// When the deadline passes; the message says what was waited for and the last thing that was seen.
+#[expect(clippy::disallowed_methods, reason = "tests wait on the real clock")]
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(seen) => assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}; last seen: {seen}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

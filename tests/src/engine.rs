@@ -1,0 +1,52 @@
+//! The engine from the outside, through the docker command: what a suspicious user would look at.
+
+use std::{path::Path, process::Command};
+
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").arg("--host").arg(crate::docker_host()).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// Ids of all containers, running or not, of a daemon.
+#[must_use]
+pub fn containers(instance: &str) -> Vec<String> {
+    docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label=jobd.instance={instance}")])
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Removes every container of a daemon.
+pub fn remove_all(instance: &str) {
+    if instance.is_empty() {
+        return;
+    }
+    let ids = containers(instance);
+    if !ids.is_empty() {
+        let mut arguments = vec!["rm", "--force", "--volumes"];
+        arguments.extend(ids.iter().map(String::as_str));
+        docker(&arguments);
+    }
+}
+
+/// Gives a local image another name.
+pub fn tag(image: &str, name: &str) {
+    docker(&["tag", image, name]);
+}
+
+/// Removes an image's name.
+pub fn untag(name: &str) {
+    docker(&["rmi", name]);
+}
+
+/// Unmounts what a daemon that was killed has left mounted in its data directory.
+pub fn unmount_below(dir: &Path) {
+    let prefix = format!("{}/", dir.display());
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let mut below: Vec<_> =
+        mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| path.starts_with(&prefix)).collect();
+    below.reverse();
+    for path in below {
+        drop(Command::new("umount").arg(path).status());
+    }
+}
