@@ -4,13 +4,18 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::object::Object;
+use crate::{
+    kind::{
+        config_map::ConfigMapRules, event::EventRules, job::JobRules, namespace::NamespaceRules, node::NodeRules,
+        pod::PodRules, secret::SecretRules, service_account::ServiceAccountRules,
+    },
+    object::Object,
+};
 
 /// A kind as it is stored. Each is served under one or more group versions ([`Resource`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     ConfigMap,
-    CronJob,
     Event,
     Job,
     Namespace,
@@ -21,9 +26,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 8] = [
         Kind::ConfigMap,
-        Kind::CronJob,
         Kind::Event,
         Kind::Job,
         Kind::Namespace,
@@ -38,7 +42,6 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::ConfigMap => "configmaps",
-            Kind::CronJob => "cronjobs",
             Kind::Event => "events",
             Kind::Job => "jobs",
             Kind::Namespace => "namespaces",
@@ -122,8 +125,156 @@ impl Resource {
 /// Everything that is served, core first, in the order of discovery (W-38).
 #[must_use]
 pub fn resources() -> &'static [Resource] {
-    todo!()
+    &RESOURCES
 }
+
+/// Everything that a full resource can do (W-39).
+const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
+
+static RESOURCES: [Resource; 9] = [
+    Resource {
+        stored: Kind::ConfigMap,
+        group: "",
+        version: "v1",
+        kind: "ConfigMap",
+        plural: "configmaps",
+        singular: "configmap",
+        namespaced: true,
+        short_names: &["cm"],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        rules: &ConfigMapRules,
+    },
+    Resource {
+        stored: Kind::Event,
+        group: "",
+        version: "v1",
+        kind: "Event",
+        plural: "events",
+        singular: "event",
+        namespaced: true,
+        short_names: &["ev"],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        rules: &EventRules::Core,
+    },
+    Resource {
+        stored: Kind::Namespace,
+        group: "",
+        version: "v1",
+        kind: "Namespace",
+        plural: "namespaces",
+        singular: "namespace",
+        namespaced: false,
+        short_names: &["ns"],
+        categories: &[],
+        // No deletecollection: one slip would take everything (W-110).
+        verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
+        subresources: &[
+            Subresource { name: "finalize", group: "", version: "v1", kind: "Namespace", verbs: &["update"] },
+            Subresource { name: "status", group: "", version: "v1", kind: "Namespace", verbs: STATUS_VERBS },
+        ],
+        rules: &NamespaceRules,
+    },
+    Resource {
+        stored: Kind::Node,
+        group: "",
+        version: "v1",
+        kind: "Node",
+        plural: "nodes",
+        singular: "node",
+        namespaced: false,
+        short_names: &["no"],
+        categories: &[],
+        // There is one node, and it is this machine: it is neither made nor removed by clients (W-190).
+        verbs: &["get", "list", "patch", "update", "watch"],
+        subresources: &[Subresource { name: "status", group: "", version: "v1", kind: "Node", verbs: STATUS_VERBS }],
+        rules: &NodeRules,
+    },
+    Resource {
+        stored: Kind::Pod,
+        group: "",
+        version: "v1",
+        kind: "Pod",
+        plural: "pods",
+        singular: "pod",
+        namespaced: true,
+        short_names: &["po"],
+        categories: &["all"],
+        verbs: ALL_VERBS,
+        subresources: &[
+            Subresource { name: "eviction", group: "policy", version: "v1", kind: "Eviction", verbs: &["create"] },
+            Subresource { name: "log", group: "", version: "v1", kind: "Pod", verbs: &["get"] },
+            Subresource { name: "status", group: "", version: "v1", kind: "Pod", verbs: STATUS_VERBS },
+        ],
+        rules: &PodRules,
+    },
+    Resource {
+        stored: Kind::Secret,
+        group: "",
+        version: "v1",
+        kind: "Secret",
+        plural: "secrets",
+        singular: "secret",
+        namespaced: true,
+        short_names: &[],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        rules: &SecretRules,
+    },
+    Resource {
+        stored: Kind::ServiceAccount,
+        group: "",
+        version: "v1",
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        singular: "serviceaccount",
+        namespaced: true,
+        short_names: &["sa"],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        rules: &ServiceAccountRules,
+    },
+    Resource {
+        stored: Kind::Job,
+        group: "batch",
+        version: "v1",
+        kind: "Job",
+        plural: "jobs",
+        singular: "job",
+        namespaced: true,
+        short_names: &[],
+        categories: &["all"],
+        verbs: ALL_VERBS,
+        subresources: &[Subresource {
+            name: "status",
+            group: "batch",
+            version: "v1",
+            kind: "Job",
+            verbs: STATUS_VERBS,
+        }],
+        rules: &JobRules,
+    },
+    Resource {
+        stored: Kind::Event,
+        group: "events.k8s.io",
+        version: "v1",
+        kind: "Event",
+        plural: "events",
+        singular: "event",
+        namespaced: true,
+        short_names: &["ev"],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        rules: &EventRules::EventsV1,
+    },
+];
 
 /// The served resource with that group, version and plural.
 #[must_use]

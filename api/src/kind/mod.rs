@@ -1,5 +1,14 @@
 //! One file per kind: defaults, validation, what an update may change, columns, selectable fields.
 
+pub mod config_map;
+pub mod event;
+pub mod job;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+pub mod secret;
+pub mod service_account;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -73,4 +82,26 @@ pub trait Rules: Sync {
     fn from_stored(&self, object: Object) -> Object {
         object
     }
+}
+
+/// The selectable fields that every namespaced kind has.
+#[must_use]
+pub fn metadata_field(object: &Object, label: &str) -> Option<String> {
+    match label {
+        "metadata.name" => Some(object.name().to_owned()),
+        "metadata.namespace" => Some(object.namespace().to_owned()),
+        _ => None,
+    }
+}
+
+/// The Age cell: since `creationTimestamp` (T-0).
+#[must_use]
+pub fn age(object: &Object, now: Timestamp) -> String {
+    age_of(object.text(&["metadata", "creationTimestamp"]), now)
+}
+
+/// A time's age, `<unknown>` when it is unset.
+#[must_use]
+pub fn age_of(time: Option<&str>, now: Timestamp) -> String {
+    time.and_then(crate::time::parse).map_or_else(|| "<unknown>".to_owned(), |since| crate::time::human_age(since, now))
 }
