@@ -307,7 +307,7 @@ mod tests {
             ("1 Gi", FORMAT),
             ("1Gi ", FORMAT),
             ("1.2.3", FORMAT),
-            ("--1", FORMAT),
+            ("--1", SUFFIX),
             ("1ki", SUFFIX),
             ("1K", SUFFIX),
             ("1e", SUFFIX),
