@@ -79,6 +79,7 @@ pub trait Rules: Sync {
         object
     }
 
+    #[expect(clippy::wrong_self_convention, reason = "the counterpart of to_stored, on the same rules")]
     fn from_stored(&self, object: Object) -> Object {
         object
     }
