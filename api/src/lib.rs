@@ -8,6 +8,7 @@ pub mod decode;
 pub mod discovery;
 pub mod field;
 pub mod index;
+pub mod indexes;
 pub mod kind;
 pub mod lifecycle;
 pub mod name;
