@@ -1,0 +1,50 @@
+# The one front door for people and for CI. `make` lists what there is.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build the release binary
+	cargo build --release --package jobd
+
+.PHONY: dist
+dist: ## Build the binary that is shipped: static, smallest
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package jobd --target x86_64-unknown-linux-gnu
+
+.PHONY: demo
+demo: ## From a bare machine: engine, daemon, the digits of pi, everything stopped again
+	tests/demo/run.sh
+
+.PHONY: prepare
+prepare: ## Make this machine ready for tests (an engine and local images; changes nothing where they are)
+	tests/prepare/engine.sh
+
+.PHONY: lint
+lint: ## rustfmt and clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+.PHONY: deny
+deny: ## Licences, duplicates, advisories (needs cargo-deny)
+	cargo deny check
+
+.PHONY: test
+test: prepare ## All tests, from the bare state
+	cargo build --package jobd
+	tests/run.sh
+
+.PHONY: test-engines
+test-engines: ## The pod runner's and the crash tests on Docker 26.1 and 28.5 beside the default engine (Debian 12, root)
+	tests/prepare/newer-engines.sh
+
+.PHONY: crash
+crash: prepare ## The long crash test: 60 jobs while the daemon is killed at every failpoint
+	cargo build --package jobd
+	cargo test --package jobd-tests --test crash -- --include-ignored --nocapture
+
+.PHONY: bench
+bench: prepare ## The benchmark, beside the bare engine
+	cargo build --release --package jobd
+	cargo run --release --package jobd-tests --bin bench

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Runs every test: with cargo-nextest where it is installed (a process per test, output of failures only), else with cargo's own runner.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if cargo nextest --version >/dev/null 2>&1; then
+  exec cargo nextest run --workspace "$@"
+fi
+exec cargo test --workspace "$@"
