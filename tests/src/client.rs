@@ -48,7 +48,6 @@ impl Answer {
     /// # Panics
     /// When the status is another.
     #[track_caller]
-    #[must_use]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "unexpected answer: {}", self.text());
         self.json()

@@ -196,7 +196,6 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
-    #[expect(clippy::print_stdout, reason = "a failed test shows what its daemon logged")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log();

@@ -16,6 +16,12 @@ pub fn containers(instance: &str) -> Vec<String> {
         .collect()
 }
 
+/// What the engine says of a container: `running`, `exited`, …
+#[must_use]
+pub fn state(id: &str) -> String {
+    docker(&["inspect", "--format", "{{.State.Status}}", id]).trim().to_owned()
+}
+
 /// Removes every container of a daemon.
 pub fn remove_all(instance: &str) {
     if instance.is_empty() {

@@ -35,7 +35,6 @@ pub fn unique(prefix: &str) -> String {
 ///
 /// # Panics
 /// When the deadline passes; the message says what was waited for and the last thing that was seen.
-#[expect(clippy::disallowed_methods, reason = "tests wait on the real clock")]
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
