@@ -13,6 +13,10 @@ build: ## Build the release binary
 dist: ## Build the binary that is shipped: static, smallest
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package jobd --target x86_64-unknown-linux-gnu
 
+.PHONY: image
+image: dist ## Build the container image from the static binary (`docker compose up` runs it)
+	docker build --file daemon/Dockerfile --tag jobd:latest .
+
 .PHONY: demo
 demo: ## From a bare machine: engine, daemon, the digits of pi, everything stopped again
 	tests/demo/run.sh
