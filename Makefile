@@ -46,7 +46,7 @@ test-engines: ## The pod runner's and the crash tests on Docker 26.1 and 28.5 be
 .PHONY: crash
 crash: prepare ## The long crash test: 60 jobs while the daemon is killed at every failpoint
 	cargo build --package jobd
-	cargo test --package jobd-tests --test crash -- --include-ignored --nocapture
+	JOBD_CRASH_ROUNDS=3 cargo test --package jobd-tests --test crash -- --nocapture
 
 .PHONY: bench
 bench: prepare ## The benchmark, beside the bare engine
