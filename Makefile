@@ -40,8 +40,9 @@ test: prepare ## All tests, from the bare state
 	tests/run.sh
 
 .PHONY: test-engines
-test-engines: ## The pod runner's and the crash tests on Docker 26.1 and 28.5 beside the default engine (Debian 12, root)
-	tests/prepare/newer-engines.sh
+test-engines: prepare ## The pod runner's and the crash tests on Docker 26.1 and 28.5 beside the default engine (Debian 12, root)
+	cargo build --package jobd
+	tests/prepare/test-engines.sh
 
 .PHONY: crash
 crash: prepare ## The long crash test: 60 jobs while the daemon is killed at every failpoint

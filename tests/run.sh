@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if cargo nextest --version >/dev/null 2>&1; then
-  exec cargo nextest run --workspace "$@"
+  [ $# -gt 0 ] || set -- --workspace
+  exec cargo nextest run "$@"
 fi
-exec cargo test --workspace "$@"
+[ $# -gt 0 ] || set -- --workspace
+exec cargo test "$@"
