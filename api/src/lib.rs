@@ -11,6 +11,7 @@ pub mod index;
 pub mod indexes;
 pub mod kind;
 pub mod lifecycle;
+pub mod meta;
 pub mod name;
 pub mod object;
 pub mod openapi;

@@ -5,8 +5,17 @@
 //! guards (name free, namespace active, revision unchanged) in the transaction that writes.
 
 use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
-use crate::{index::Index, object::Object, registry::Resource, status::Status};
+use crate::{
+    field::{FieldErrors, Path},
+    index::Index,
+    meta, name,
+    object::Object,
+    registry::Resource,
+    status::Status,
+    time,
+};
 
 /// Source of random bits for uids and generated names. Seeded in tests and in the simulation.
 pub trait Random {
@@ -51,9 +60,9 @@ pub enum Updated {
 
 /// Prepares a new object.
 ///
-/// `namespace` is the one of the URL (`""` for cluster-scoped kinds), `body` a decoded body ([`crate::decode`]). A client's uid,
-/// creationTimestamp, generation, status and so on are overwritten (W-49, J-302). `generateName` gets its suffix here (W-53): on a name
-/// collision the caller prepares again, 8 times in all.
+/// `namespace` is the one of the URL (`""` for cluster-scoped kinds), `body` a decoded body ([`crate::decode`]) in the served or
+/// in the stored shape. A client's uid, creationTimestamp, generation, status and so on are overwritten (W-49, J-302).
+/// `generateName` gets its suffix here (W-53): on a name collision the caller prepares again, 8 times in all.
 ///
 /// # Errors
 /// 400 for a namespace or kind that does not fit the URL, 422 with every invalid field.
@@ -63,8 +72,38 @@ pub fn create(
     body: Object,
     context: &mut Context<'_>,
 ) -> Result<Prepared, Status> {
-    let _ = (resource, namespace, body, context);
-    todo!()
+    let mut object = stored_shape(resource, body)?;
+    place(resource, namespace, &mut object)?;
+    if object.resource_version().is_some_and(|version| version != "0") {
+        // W-63
+        return Err(Status::new(422, "Invalid", "resourceVersion should not be set on objects to be created"));
+    }
+
+    let metadata = object.metadata_mut();
+    for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        metadata.remove(field);
+    }
+    meta::clean(metadata);
+    if !metadata.contains_key("name")
+        && let Some(base) = metadata.get("generateName").and_then(Value::as_str)
+    {
+        let name = name::generate(base, context.random);
+        metadata.insert("name".to_owned(), name.into());
+    }
+    metadata.insert("uid".to_owned(), name::uid(context.random).into());
+    metadata.insert("creationTimestamp".to_owned(), time::render(context.now).into());
+    if resource.rules.has_generation() {
+        metadata.insert("generation".to_owned(), 1.into());
+    }
+
+    resource.rules.prepare(&mut object, None, context)?;
+    meta::clean(object.metadata_mut());
+
+    let mut errors = meta::validate_create(resource.rules, &typed_metadata(resource, &object)?);
+    errors.extend(resource.rules.validate(&object, None));
+    refuse(resource, &object, &errors)?;
+    let warnings = resource.rules.warnings(&object, None);
+    Ok(prepared(resource, object, warnings))
 }
 
 /// Prepares the replacement of `old` by `body`, a whole decoded object of a PUT, or the result of a patch.
@@ -80,8 +119,38 @@ pub fn update(
     body: Object,
     context: &mut Context<'_>,
 ) -> Result<Updated, Status> {
-    let _ = (resource, part, old, body, context);
-    todo!()
+    let mut object = stored_shape(resource, body)?;
+    restore(resource, part, old, &mut object);
+    resource.rules.prepare(&mut object, Some((old, part)), context)?;
+    finish_update(resource, part, old, object)
+}
+
+/// Takes over `spec.finalizers` of a namespace from `body`, and nothing else (`namespaces/N/finalize`).
+///
+/// # Errors
+/// 422 for finalizers that are no qualified names.
+pub fn finalize(resource: &Resource, old: &Object, body: &Object) -> Result<Updated, Status> {
+    let finalizers = body.get(&["spec", "finalizers"]).cloned().unwrap_or_else(|| json!([]));
+    let mut object = old.clone();
+    let spec = object.0.entry("spec").or_insert_with(|| json!({}));
+    match finalizers.as_array().is_none_or(Vec::is_empty) {
+        true => {
+            spec.as_object_mut().map(|spec| spec.remove("finalizers"));
+        }
+        false => spec["finalizers"] = finalizers,
+    }
+    finish_update(resource, Part::Main, old, object)
+}
+
+/// From an update's object that is complete to what the store has to do.
+fn finish_update(resource: &Resource, part: Part, old: &Object, mut object: Object) -> Result<Updated, Status> {
+    normalise(&mut object);
+    raise_generation(resource, old, &mut object);
+    let mut errors = meta::validate_update(&typed_metadata(resource, &object)?, &typed_metadata(resource, old)?);
+    errors.extend(resource.rules.validate(&object, Some((old, part))));
+    refuse(resource, &object, &errors)?;
+    let warnings = resource.rules.warnings(&object, Some(old));
+    Ok(outcome(resource, old, object, warnings))
 }
 
 /// Checks name, namespace, uid and resourceVersion of a PUT's or patch's object against the stored one (W-68 to W-70).
@@ -89,14 +158,230 @@ pub fn update(
 /// # Errors
 /// 400 for another name, 409 for another uid or revision.
 pub fn preconditions(resource: &Resource, old: &Object, old_revision: i64, body: &Object) -> Result<(), Status> {
-    let _ = (resource, old, old_revision, body);
-    todo!()
+    let (name, new_name) = (old.name(), body.name());
+    if new_name.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if new_name != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({new_name}) does not match the name on the URL ({name})"
+        )));
+    }
+    if resource.namespaced && !body.namespace().is_empty() && body.namespace() != old.namespace() {
+        return Err(Status::bad_request(OTHER_NAMESPACE));
+    }
+    if !body.uid().is_empty() && body.uid() != old.uid() {
+        let why =
+            format!("Precondition failed: UID in precondition: {}, UID in object meta: {}", body.uid(), old.uid());
+        return Err(Status::conflict_because(resource, name, &why));
+    }
+    match body.resource_version().map(str::parse::<u64>) {
+        // No version, or 0: an unconditional replace (J-103).
+        None | Some(Ok(0)) => Ok(()),
+        Some(Ok(version)) if u64::try_from(old_revision) == Ok(version) => Ok(()),
+        Some(Ok(_)) => Err(Status::conflict(resource, name)),
+        Some(Err(_)) => {
+            let version = body.resource_version().unwrap_or_default();
+            let mut errors = FieldErrors::default();
+            errors.invalid(
+                &Path::new("metadata.resourceVersion"),
+                version,
+                &format!("strconv.ParseUint: parsing {version:?}: invalid syntax"),
+            );
+            Err(Status::invalid(resource, name, &errors))
+        }
+    }
 }
 
 /// The same path for this program's own controllers, which change typed objects that they read from the store: generation,
 /// no-op detection, index, removal when the last finalizer went. Defaults are there already; validation is not repeated.
 #[must_use]
 pub fn update_own(resource: &Resource, old: &Object, new: Object) -> Updated {
-    let _ = (resource, old, new);
-    todo!()
+    let mut object = new;
+    normalise(&mut object);
+    raise_generation(resource, old, &mut object);
+    outcome(resource, old, object, Vec::new())
+}
+
+/// An object's index: what its metadata says, and what its kind adds.
+#[must_use]
+pub fn index(resource: &Resource, object: &Object) -> Index {
+    let mut index = Index { uid: object.uid().to_owned(), deleting: is_deleting(object), ..Index::default() };
+    for owner in object.get(&["metadata", "ownerReferences"]).and_then(Value::as_array).into_iter().flatten() {
+        let Some(uid) = owner["uid"].as_str() else { continue };
+        if !index.owner_uids.iter().any(|one| one == uid) {
+            index.owner_uids.push(uid.to_owned());
+        }
+        if owner["controller"] == true {
+            index.controller_uid = Some(uid.to_owned());
+        }
+    }
+    for (key, value) in object.get(&["metadata", "labels"]).and_then(Value::as_object).into_iter().flatten() {
+        index.labels.push((key.clone(), value.as_str().unwrap_or_default().to_owned()));
+    }
+    index.tracking = finalizers(object).any(|finalizer| finalizer == meta::FINALIZER_TRACKING);
+    resource.rules.index(object, &mut index);
+    index
+}
+
+const OTHER_NAMESPACE: &str = "the namespace of the provided object does not match the namespace sent on the request";
+
+/// The body in the stored shape, with the stored kind.
+fn stored_shape(resource: &Resource, body: Object) -> Result<Object, Status> {
+    let mut object = resource.rules.to_stored(body);
+    let stored = resource.stored.resource();
+    let version = stored.api_version();
+    for (field, have, want) in
+        [("kind", object.kind(), stored.kind), ("apiVersion", object.api_version(), version.as_str())]
+    {
+        if !have.is_empty() && have != want {
+            return Err(Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: the {field} must be {want:?}",
+                object.kind(),
+                object.api_version(),
+                resource.kind,
+            )));
+        }
+    }
+    object.0.insert("kind".to_owned(), stored.kind.into());
+    object.0.insert("apiVersion".to_owned(), version.into());
+    Ok(object)
+}
+
+/// Sets the namespace of a new object (W-59).
+fn place(resource: &Resource, namespace: &str, object: &mut Object) -> Result<(), Status> {
+    if !resource.namespaced {
+        object.metadata_mut().remove("namespace");
+        return Ok(());
+    }
+    if !object.namespace().is_empty() && object.namespace() != namespace {
+        return Err(Status::bad_request(OTHER_NAMESPACE));
+    }
+    object.metadata_mut().insert("namespace".to_owned(), namespace.into());
+    Ok(())
+}
+
+/// Puts back what a request to this part may not change (W-52, W-71, J-601).
+fn restore(resource: &Resource, part: Part, old: &Object, object: &mut Object) {
+    let empty = Map::new();
+    let old_metadata = old.0.get("metadata").and_then(Value::as_object).unwrap_or(&empty);
+    meta::restore_system_fields(object.metadata_mut(), old_metadata);
+    match part {
+        Part::Main => {
+            if resource.find_subresource("status").is_some() {
+                match old.0.get("status") {
+                    Some(status) => object.0.insert("status".to_owned(), status.clone()),
+                    None => object.0.remove("status"),
+                };
+            }
+        }
+        Part::Status => {
+            let status = object.0.remove("status");
+            let metadata = object.0.remove("metadata");
+            *object = old.clone();
+            object.0.insert("metadata".to_owned(), metadata.unwrap_or_else(|| json!({})));
+            match status {
+                Some(status) => object.0.insert("status".to_owned(), status),
+                None => object.0.remove("status"),
+            };
+        }
+    }
+}
+
+/// The stored form: metadata clean, no version, which is the row's revision.
+fn normalise(object: &mut Object) {
+    let metadata = object.metadata_mut();
+    metadata.remove("resourceVersion");
+    meta::clean(metadata);
+}
+
+/// `metadata.generation` counts the changes of what the user asked for (W-52, J-501).
+fn raise_generation(resource: &Resource, old: &Object, object: &mut Object) {
+    let generation = old.get(&["metadata", "generation"]).and_then(Value::as_i64);
+    if !resource.rules.has_generation() {
+        object.metadata_mut().remove("generation");
+        return;
+    }
+    let asked = |object: &Object| {
+        let mut asked = object.0.clone();
+        for key in ["apiVersion", "kind", "metadata", "status"] {
+            asked.remove(key);
+        }
+        asked
+    };
+    let raise = i64::from(!is_same(&asked(old), &asked(object)));
+    object.metadata_mut().insert("generation".to_owned(), (generation.unwrap_or(1) + raise).into());
+}
+
+/// Whether two objects mean the same: an absent list and an empty one do.
+fn is_same(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
+    let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    let covered = |one: &Map<String, Value>, other: &Map<String, Value>| {
+        one.iter().all(|(key, value)| match other.get(key) {
+            Some(other) => is_same_value(value, other),
+            None => is_nothing(value),
+        })
+    };
+    covered(left, right) && right.iter().all(|(key, value)| left.contains_key(key) || is_nothing(value))
+}
+
+fn is_same_value(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => is_same(left, right),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same_value(left, right))
+        }
+        (left, right) => left == right,
+    }
+}
+
+fn typed_metadata(
+    resource: &Resource,
+    object: &Object,
+) -> Result<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, Status> {
+    object.metadata().map_err(|error| unreadable(resource.kind, &resource.api_version(), &error))
+}
+
+/// An object that does not fit its type: decoding should have said so, so the text is as decoding's (W-26).
+pub(crate) fn unreadable(kind: &str, version: &str, error: &dyn std::fmt::Display) -> Status {
+    Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+}
+
+fn refuse(resource: &Resource, object: &Object, errors: &FieldErrors) -> Result<(), Status> {
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(resource, object.name(), errors)) }
+}
+
+pub(crate) fn prepared(resource: &Resource, object: Object, warnings: Vec<String>) -> Prepared {
+    let index = index(resource, &object);
+    Prepared { object, index, warnings }
+}
+
+fn outcome(resource: &Resource, old: &Object, object: Object, warnings: Vec<String>) -> Updated {
+    if is_over(resource, &object) {
+        return Updated::Gone(prepared(resource, object, warnings));
+    }
+    let mut old = old.clone();
+    normalise(&mut old);
+    if old == object {
+        return Updated::Unchanged { warnings };
+    }
+    Updated::Changed(prepared(resource, object, warnings))
+}
+
+/// Whether nothing holds a deleted object any more: no finalizer, no content, and no grace that its node has to confirm.
+pub(crate) fn is_over(resource: &Resource, object: &Object) -> bool {
+    let grace = object.get(&["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64).unwrap_or_default();
+    is_deleting(object) && grace == 0 && finalizers(object).next().is_none() && !resource.rules.has_content(object)
+}
+
+pub(crate) fn is_deleting(object: &Object) -> bool {
+    object.text(&["metadata", "deletionTimestamp"]).is_some()
+}
+
+/// `metadata.finalizers`.
+pub(crate) fn finalizers(object: &Object) -> impl Iterator<Item = &str> {
+    let list = object.get(&["metadata", "finalizers"]).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str)
 }
