@@ -6,6 +6,7 @@ pub mod job;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod pod_spec;
 pub mod secret;
 pub mod service_account;
 

@@ -1,0 +1,163 @@
+//! What this version cannot run. It is refused at creation with the field's path, never accepted and ignored (I-8).
+//!
+//! One list per level: pod, container, volume. What only decides where a pod runs on a cluster of many nodes (affinity, tolerations,
+//! spread, priority, service account) means nothing on one node and is kept. A line goes when the node learns the feature.
+
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume, VolumeMount};
+
+use super::{list, security, text, volume};
+use crate::field::{FieldErrors, Path};
+
+const NOT_RUN: &str = "not run by this version of jobd";
+
+/// A field, and whether an object uses it.
+type Feature<T> = (&'static str, fn(&T) -> bool);
+
+/// Fields of the pod.
+const POD: &[Feature<PodSpec>] = &[
+    // The node runs one container, without a sandbox: these two go together.
+    ("initContainers", |spec| !list(&spec.init_containers).is_empty()),
+    ("containers", |spec| spec.containers.len() > 1),
+    ("shareProcessNamespace", |spec| spec.share_process_namespace == Some(true)),
+    ("runtimeClassName", |spec| !text(&spec.runtime_class_name).is_empty()),
+    ("overhead", |spec| spec.overhead.as_ref().is_some_and(|overhead| !overhead.is_empty())),
+    ("resourceClaims", |spec| !list(&spec.resource_claims).is_empty()),
+    ("resources", |spec| spec.resources.is_some()),
+    ("setHostnameAsFQDN", |spec| spec.set_hostname_as_fqdn == Some(true)),
+    ("hostnameOverride", |spec| !text(&spec.hostname_override).is_empty()),
+    ("hostUsers", |spec| spec.host_users == Some(false)),
+    ("os.name", |spec| spec.os.as_ref().is_some_and(|os| os.name == "windows")),
+    ("readinessGates", |spec| !list(&spec.readiness_gates).is_empty()),
+    ("securityContext.windowsOptions", |spec| {
+        spec.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
+    }),
+    ("securityContext.seLinuxOptions", |spec| {
+        spec.security_context.as_ref().is_some_and(|context| context.se_linux_options.is_some())
+    }),
+    ("securityContext.appArmorProfile", |spec| {
+        spec.security_context.as_ref().is_some_and(|context| security::is_other_app_armor(&context.app_armor_profile))
+    }),
+    ("securityContext.supplementalGroupsPolicy", |spec| {
+        spec.security_context.as_ref().is_some_and(|context| text(&context.supplemental_groups_policy) == "Strict")
+    }),
+];
+
+/// Fields of each container and init container.
+const CONTAINER: &[Feature<Container>] = &[
+    ("livenessProbe", |container| container.liveness_probe.is_some()),
+    ("readinessProbe", |container| container.readiness_probe.is_some()),
+    ("startupProbe", |container| container.startup_probe.is_some()),
+    ("lifecycle.postStart", |container| {
+        container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
+    }),
+    ("lifecycle.preStop", |container| {
+        container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
+    }),
+    ("lifecycle.stopSignal", |container| {
+        container.lifecycle.as_ref().is_some_and(|lifecycle| !text(&lifecycle.stop_signal).is_empty())
+    }),
+    ("restartPolicy", |container| !text(&container.restart_policy).is_empty()),
+    ("restartPolicyRules", |container| !list(&container.restart_policy_rules).is_empty()),
+    ("volumeDevices", |container| !list(&container.volume_devices).is_empty()),
+    ("resources.claims", |container| {
+        container.resources.as_ref().is_some_and(|resources| !list(&resources.claims).is_empty())
+    }),
+    ("securityContext.procMount", |container| {
+        container.security_context.as_ref().is_some_and(|context| text(&context.proc_mount) == "Unmasked")
+    }),
+    ("securityContext.windowsOptions", |container| {
+        container.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
+    }),
+    ("securityContext.seLinuxOptions", |container| {
+        container.security_context.as_ref().is_some_and(|context| context.se_linux_options.is_some())
+    }),
+    ("securityContext.appArmorProfile", |container| {
+        container
+            .security_context
+            .as_ref()
+            .is_some_and(|context| security::is_other_app_armor(&context.app_armor_profile))
+    }),
+];
+
+/// Fields of each mount.
+const MOUNT: &[Feature<VolumeMount>] = &[
+    ("mountPropagation", |mount| ["HostToContainer", "Bidirectional"].contains(&text(&mount.mount_propagation))),
+    ("recursiveReadOnly", |mount| text(&mount.recursive_read_only) == "Enabled"),
+];
+
+/// The volumes that are run; every other source is refused by its name.
+const VOLUMES: &[&str] = &["hostPath", "emptyDir", "configMap", "secret", "downwardAPI", "projected"];
+
+/// The parts of projected volumes that are run.
+const PROJECTIONS: &[&str] = &["configMap", "secret", "downwardAPI"];
+
+/// Media of `emptyDir` that are run: the disk and memory.
+const MEDIA: &[&str] = &["", "Memory"];
+
+/// Resources that are given to containers; extended ones (`nvidia.com/gpu`) and huge pages are not.
+const RESOURCES: &[&str] = &["cpu", "memory", "ephemeral-storage"];
+
+/// Refuses every feature that is not run.
+pub(super) fn refuse(spec: &PodSpec, path: &Path) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    refuse_used(&mut errors, POD, spec, path);
+    let containers = [("initContainers", list(&spec.init_containers)), ("containers", &spec.containers)];
+    for (field, containers) in containers {
+        for (index, container) in containers.iter().enumerate() {
+            refuse_container(&mut errors, container, &path.child(field).index(index));
+        }
+    }
+    for (index, volume) in list(&spec.volumes).iter().enumerate() {
+        refuse_volume(&mut errors, volume, &path.child("volumes").index(index));
+    }
+    errors
+}
+
+fn refuse_used<T>(errors: &mut FieldErrors, features: &[Feature<T>], object: &T, path: &Path) {
+    for (field, is_used) in features {
+        if is_used(object) {
+            errors.forbidden(&path.child(field), NOT_RUN);
+        }
+    }
+}
+
+fn refuse_container(errors: &mut FieldErrors, container: &Container, path: &Path) {
+    refuse_used(errors, CONTAINER, container, path);
+    for (index, mount) in list(&container.volume_mounts).iter().enumerate() {
+        refuse_used(errors, MOUNT, mount, &path.child("volumeMounts").index(index));
+    }
+    for (index, variable) in list(&container.env).iter().enumerate() {
+        if variable.value_from.as_ref().is_some_and(|source| source.file_key_ref.is_some()) {
+            errors.forbidden(&path.child("env").index(index).child("valueFrom").child("fileKeyRef"), NOT_RUN);
+        }
+    }
+    let Some(resources) = &container.resources else { return };
+    for (field, quantities) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        for resource in quantities.iter().flat_map(|quantities| quantities.keys()) {
+            // Names without a domain that are no resources at all have been refused as such.
+            let exists = resource.contains('/') || resource.starts_with("hugepages-");
+            if exists && !RESOURCES.contains(&resource.as_str()) {
+                errors.forbidden(&path.child("resources").child(field).key(resource), NOT_RUN);
+            }
+        }
+    }
+}
+
+fn refuse_volume(errors: &mut FieldErrors, volume: &Volume, path: &Path) {
+    for source in volume::sources(volume) {
+        if !VOLUMES.contains(&source) {
+            errors.forbidden(&path.child(source), NOT_RUN);
+        }
+    }
+    if volume.empty_dir.as_ref().is_some_and(|source| !MEDIA.contains(&text(&source.medium))) {
+        errors.forbidden(&path.child("emptyDir").child("medium"), NOT_RUN);
+    }
+    let projected = volume.projected.as_ref().map(|source| list(&source.sources)).unwrap_or_default();
+    for (index, projection) in projected.iter().enumerate() {
+        for source in volume::projections(projection) {
+            if !PROJECTIONS.contains(&source) {
+                errors.forbidden(&path.child("projected").child("sources").index(index).child(source), NOT_RUN);
+            }
+        }
+    }
+}
