@@ -1,4 +1,11 @@
-//! The loops that decide what becomes of objects: one module per controller, each with its rules in pure files beside a thin `mod` that
-//! observes and commits. Nothing here sees Docker or HTTP.
+//! The loops that keep objects as their specs and the cluster's rules want them: each a pure `decide` beside a thin
+//! `mod` that observes and commits. They see the store and nothing of Docker or HTTP.
 
+mod edit;
+pub mod events_expiry;
+pub mod garbage;
 pub mod job;
+pub mod namespace;
+pub mod pod_gc;
+pub mod tracking;
+pub mod ttl;

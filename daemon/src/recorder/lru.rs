@@ -20,10 +20,11 @@ impl<V: Default> Lru<V> {
     pub(super) fn entry(&mut self, key: u128) -> &mut V {
         self.tick += 1;
         let tick = self.tick;
-        if !self.values.contains_key(&key) && self.values.len() >= self.max {
-            if let Some((_, oldest)) = self.used.pop_first() {
-                self.values.remove(&oldest);
-            }
+        if !self.values.contains_key(&key)
+            && self.values.len() >= self.max
+            && let Some((_, oldest)) = self.used.pop_first()
+        {
+            self.values.remove(&oldest);
         }
         let (used, value) = self.values.entry(key).or_insert_with(|| (tick, V::default()));
         self.used.remove(used);

@@ -1,0 +1,237 @@
+//! Garbage collection by owner references, for all kinds (J-2003 to J-2005, W-99 to W-101).
+//!
+//! The key is an owner, not a dependent: a job's thousand new pods are one look at the job, and a deleted job is one
+//! pass over its pods. Nothing is held in memory but the queue.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use jobd_api::registry::{self, Kind};
+use tracing::debug;
+
+use super::edit::{self, Edit, Meta, Owner, Propagation};
+use crate::{
+    driver::{Controller, Error, Next},
+    store::{Change, ChangeType, Key, Store, Stored},
+    sys::Now,
+};
+
+mod decide;
+
+use decide::{FOREGROUND, Fate, ORPHAN, OwnerState, blocks, decide};
+
+/// An object that others may refer to as their owner: where it is or was, and which one it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnerKey {
+    pub key: Key,
+    pub uid: String,
+}
+
+pub struct Garbage {
+    store: Store,
+}
+
+impl Garbage {
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// How an owner stands now.
+    async fn state(&self, owner: &OwnerKey) -> Result<(OwnerState, Option<Stored>), Error> {
+        let stored = self.store.get(&owner.key).await?;
+        Ok(match stored {
+            None => (OwnerState::Absent, None),
+            Some(stored) => {
+                let meta = Meta::read(&stored)?;
+                // Another object of the same name is not the owner.
+                if meta.uid == owner.uid { (OwnerState::of(&meta), Some(stored)) } else { (OwnerState::Absent, None) }
+            }
+        })
+    }
+
+    /// How each owner that these dependents name stands; `known` is the one that this look is about.
+    async fn states(
+        &self,
+        known: (&OwnerKey, OwnerState),
+        dependents: &[(Meta, Stored)],
+    ) -> Result<BTreeMap<OwnerKey, OwnerState>, Error> {
+        let mut states = BTreeMap::from([(known.0.clone(), known.1)]);
+        for (meta, dependent) in dependents {
+            for owner in owner_keys(&dependent.key.namespace, &meta.owner_references) {
+                if let Entry::Vacant(entry) = states.entry(owner) {
+                    let (state, _) = self.state(entry.key()).await?;
+                    entry.insert(state);
+                }
+            }
+        }
+        Ok(states)
+    }
+}
+
+/// What happens to one dependent, as an edit; none when it stays as it is.
+fn edit_dependent(dependent: &Stored, meta: &Meta, fate: &Fate, now: Now) -> Result<Option<Edit>, Error> {
+    match fate {
+        Fate::Keep => Ok(None),
+        Fate::Release(uids) => {
+            let old = dependent.object()?;
+            let mut new = old.clone();
+            edit::remove_owners(&mut new, uids);
+            Ok(edit::update(dependent, &old, new))
+        }
+        Fate::Delete { foreground } => {
+            // A dependent that was told how to go by its own finalizers goes so.
+            let propagation = if meta.has_finalizer(ORPHAN) {
+                Propagation::Orphan
+            } else if *foreground || meta.has_finalizer(FOREGROUND) {
+                Propagation::Foreground
+            } else {
+                Propagation::Background
+            };
+            edit::delete(dependent, propagation, None, now)
+        }
+    }
+}
+
+/// The owners that an object names, as far as their kinds are served here.
+fn owner_keys(namespace: &str, owners: &[Owner]) -> Vec<OwnerKey> {
+    owners
+        .iter()
+        .filter_map(|owner| {
+            let kind = served_kind(owner)?;
+            let namespace = if kind.resource().namespaced { namespace } else { "" };
+            Some(OwnerKey { key: Key::new(kind, namespace, &*owner.name), uid: owner.uid.clone() })
+        })
+        .collect()
+}
+
+/// The stored kind of an owner; the version does not matter.
+fn served_kind(owner: &Owner) -> Option<Kind> {
+    let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    registry::resources()
+        .iter()
+        .find(|resource| resource.group == group && resource.kind == owner.kind)
+        .map(|resource| resource.stored)
+}
+
+impl Controller for Garbage {
+    const NAME: &'static str = "garbage";
+    type Key = OwnerKey;
+
+    fn wakes(&self, change: &Change) -> Vec<OwnerKey> {
+        let mut keys = Vec::new();
+        // Nobody owns anything through an event, and there are many.
+        if change.key.kind == Kind::Event {
+            return keys;
+        }
+        let itself = || OwnerKey { key: change.key.clone(), uid: change.index.uid.clone() };
+        let namespace = &change.key.namespace;
+        let owners = |body: &str| Meta::of(body).owner_references;
+        match change.change_type {
+            ChangeType::Created => {
+                if !change.index.owner_uids.is_empty() {
+                    keys.extend(owner_keys(namespace, &owners(&change.body)));
+                }
+            }
+            ChangeType::Modified => {
+                let is_going = change.index.deleting
+                    && [FOREGROUND, ORPHAN].iter().any(|one| change.body.contains(&format!("\"{one}\"")));
+                if is_going {
+                    keys.push(itself());
+                }
+                if !change.index.owner_uids.is_empty() {
+                    let before = change.previous.as_deref().map(owners).unwrap_or_default();
+                    let after = owners(&change.body);
+                    if before != after {
+                        keys.extend(owner_keys(namespace, &after));
+                        keys.extend(owner_keys(namespace, &before));
+                    }
+                } else if change.previous.as_deref().is_some_and(|body| body.contains("\"ownerReferences\":[")) {
+                    let before = change.previous.as_deref().map(owners).unwrap_or_default();
+                    keys.extend(owner_keys(namespace, &before));
+                }
+            }
+            ChangeType::Deleted => {
+                keys.push(itself());
+                if !change.index.owner_uids.is_empty() {
+                    // An owner may wait for it.
+                    keys.extend(owner_keys(namespace, &owners(&change.body)));
+                }
+            }
+        }
+        keys
+    }
+
+    async fn active(&self) -> Result<Vec<OwnerKey>, Error> {
+        let mut keys = Vec::new();
+        for kind in Kind::ALL {
+            if kind == Kind::Event {
+                continue;
+            }
+            for key in self.store.active(kind).await? {
+                // Most of what is active is not being deleted, but only the body says so.
+                let Some(stored) = self.store.get(&key).await? else { continue };
+                let meta = Meta::read(&stored)?;
+                if meta.is_deleting() && (meta.has_finalizer(FOREGROUND) || meta.has_finalizer(ORPHAN)) {
+                    keys.push(OwnerKey { key, uid: meta.uid });
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn reconcile(&self, owner: &OwnerKey, now: Now) -> Result<Next, Error> {
+        let (state, stored) = self.state(owner).await?;
+        if state == OwnerState::Live {
+            return Ok(Next::Idle);
+        }
+        let dependents = self
+            .store
+            .dependents(&owner.uid)
+            .await?
+            .into_iter()
+            .map(|dependent| Ok((Meta::read(&dependent)?, dependent)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let states = self.states((owner, state), &dependents).await?;
+        let mut edits = Vec::new();
+        let mut blocking = 0;
+        for (meta, dependent) in &dependents {
+            let mut fate = decide(meta, |reference| {
+                owner_keys(&dependent.key.namespace, std::slice::from_ref(reference))
+                    .first()
+                    .and_then(|key| states.get(key))
+                    .copied()
+                    .unwrap_or(OwnerState::Live)
+            });
+            if fate == (Fate::Delete { foreground: true }) && self.store.dependents(&meta.uid).await?.is_empty() {
+                // Only what has dependents of its own needs to wait for them.
+                fate = Fate::Delete { foreground: false };
+            }
+            let edit = edit_dependent(dependent, meta, &fate, now)?;
+            // Removed, or no longer its dependent: it does not block any more.
+            let blocks_on = match (&fate, &edit) {
+                (Fate::Release(_), _) => false,
+                (_, Some(edit)) => !edit.removes,
+                (_, None) => true,
+            };
+            if blocks_on && blocks(meta, &owner.uid) {
+                blocking += 1;
+            }
+            edits.extend(edit);
+        }
+        if !edits.is_empty() {
+            debug!(kind = owner.key.kind.as_str(), name = owner.key.name, dependents = edits.len(), "collecting");
+        }
+        edit::commit(&self.store, edits).await?;
+        let (Some(stored), 0) = (stored, blocking) else { return Ok(Next::Idle) };
+        let finalizer = match state {
+            OwnerState::Foreground => FOREGROUND,
+            OwnerState::Orphan => ORPHAN,
+            OwnerState::Live | OwnerState::Absent => return Ok(Next::Idle),
+        };
+        let old = stored.object()?;
+        let mut new = old.clone();
+        edit::remove_finalizer(&mut new, finalizer);
+        edit::commit(&self.store, edit::update(&stored, &old, new).into_iter().collect()).await?;
+        Ok(Next::Idle)
+    }
+}
