@@ -313,3 +313,285 @@ fn without_version(mut object: Object) -> Object {
     object.metadata_mut().remove("resourceVersion");
     object
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kind::{
+            Rules,
+            testing::{noon, object},
+        },
+        write::{Context, Part},
+    };
+
+    /// Pods as far as deletion goes: they ask for the grace of their spec.
+    struct WithGrace;
+
+    impl Rules for WithGrace {
+        fn prepare(&self, _: &mut Object, _: Option<(&Object, Part)>, _: &mut Context<'_>) -> Result<(), Status> {
+            Ok(())
+        }
+
+        fn validate(&self, _: &Object, _: Option<(&Object, Part)>) -> FieldErrors {
+            FieldErrors::default()
+        }
+
+        fn grace_seconds(&self, object: &Object, requested: Option<i64>) -> Option<i64> {
+            requested.or_else(|| object.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64))
+        }
+
+        fn field(&self, _: &Object, _: &str) -> Option<String> {
+            None
+        }
+
+        fn cells(&self, _: &Object, _: Timestamp) -> Vec<Value> {
+            Vec::new()
+        }
+    }
+
+    fn pods() -> Resource {
+        let pods = Kind::Pod.resource();
+        Resource {
+            stored: Kind::Pod,
+            group: "",
+            version: "v1",
+            kind: "Pod",
+            plural: "pods",
+            singular: "pod",
+            namespaced: true,
+            short_names: pods.short_names,
+            categories: pods.categories,
+            verbs: pods.verbs,
+            subresources: pods.subresources,
+            rules: &WithGrace,
+        }
+    }
+
+    fn options(value: Value) -> DeleteOptions {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn stored(metadata: Value) -> Object {
+        let mut object =
+            object(json!({"metadata": {"name": "a", "uid": "u"}, "spec": {"terminationGracePeriodSeconds": 30}}));
+        object.metadata_mut().extend(metadata.as_object().unwrap().clone());
+        object
+    }
+
+    /// `remove`, `unchanged`, or the metadata of a mark, in short.
+    fn render(deletion: &Deletion) -> String {
+        match deletion {
+            Deletion::Remove(_) => "remove".to_owned(),
+            Deletion::Unchanged => "unchanged".to_owned(),
+            Deletion::Mark(prepared) => {
+                let text =
+                    |field| prepared.object.get(&["metadata", field]).map(ToString::to_string).unwrap_or_default();
+                assert!(prepared.index.deleting);
+                format!(
+                    "mark {} grace {} generation {} finalizers {}",
+                    text("deletionTimestamp").trim_matches('"').replace("2026-11-20T", ""),
+                    text("deletionGracePeriodSeconds"),
+                    text("generation"),
+                    text("finalizers"),
+                )
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(resource: &Resource, metadata: Value, request: Value, want: &str) -> Decided {
+        let decided = delete(resource, &stored(metadata), 7, &options(request), noon()).unwrap();
+        assert_eq!(render(&decided.deletion), want);
+        decided
+    }
+
+    #[test]
+    fn j2001_jobs_orphan_by_default_and_say_so() {
+        let jobs = Kind::Job.resource();
+        let want = "mark 21:00:00Z grace 0 generation 2 finalizers [\"orphan\"]";
+        assert_eq!(check(jobs, json!({"generation": 1}), json!({}), want).warnings, [ORPHAN_WARNING]);
+        let orphan = json!({"propagationPolicy": "Orphan"});
+        assert!(check(jobs, json!({"generation": 1}), orphan, want).warnings.is_empty());
+        assert!(check(jobs, json!({"generation": 1}), json!({"orphanDependents": true}), want).warnings.is_empty());
+        assert!(check(jobs, json!({}), json!({"orphanDependents": false}), "remove").warnings.is_empty());
+    }
+
+    #[test]
+    fn w98_other_kinds_are_collected_in_the_background() {
+        let config_maps = Kind::ConfigMap.resource();
+        assert!(check(config_maps, json!({}), json!({}), "remove").warnings.is_empty());
+        // No generation, so none appears.
+        check(
+            config_maps,
+            json!({}),
+            json!({"propagationPolicy": "Foreground"}),
+            "mark 21:00:00Z grace 0 generation  finalizers [\"foregroundDeletion\"]",
+        );
+        // Events own nothing.
+        check(Kind::Event.resource(), json!({}), json!({"propagationPolicy": "Foreground"}), "remove");
+    }
+
+    #[test]
+    fn j2002_the_request_wins_over_earlier_finalizers_and_those_over_the_default() {
+        let jobs = Kind::Job.resource();
+        let deleting = |finalizer: &str| {
+            json!({
+                "generation": 2, "finalizers": ["a/b", finalizer],
+                "deletionTimestamp": "2026-11-20T20:00:00Z", "deletionGracePeriodSeconds": 0,
+            })
+        };
+        check(jobs, deleting("foregroundDeletion"), json!({}), "unchanged");
+        check(jobs, deleting("orphan"), json!({}), "unchanged");
+        let mark = |finalizers: &str| format!("mark 20:00:00Z grace 0 generation 2 finalizers {finalizers}");
+        let background = json!({"propagationPolicy": "Background"});
+        check(jobs, deleting("orphan"), background.clone(), &mark("[\"a/b\"]"));
+        let foreground = json!({"propagationPolicy": "Foreground"});
+        check(jobs, deleting("orphan"), foreground, &mark("[\"a/b\",\"foregroundDeletion\"]"));
+        let last = json!({"finalizers": ["foregroundDeletion"], "deletionTimestamp": "2026-11-20T20:00:00Z"});
+        check(jobs, last, background, "remove");
+        // Before deletion has begun too.
+        let want = "mark 21:00:00Z grace 0 generation  finalizers [\"foregroundDeletion\"]";
+        check(jobs, json!({"finalizers": ["foregroundDeletion"]}), json!({}), want);
+    }
+
+    #[test]
+    fn w104_finalizers_hold_a_deleted_object() {
+        let request = json!({"propagationPolicy": "Background"});
+        let want = "mark 21:00:00Z grace 0 generation 5 finalizers [\"a/b\"]";
+        check(Kind::Job.resource(), json!({"generation": 4, "finalizers": ["a/b"]}), request, want);
+    }
+
+    #[test]
+    fn w105_pods_are_deleted_gracefully() {
+        let pods = pods();
+        let mark = |end: &str, grace: i64| format!("mark {end} grace {grace} generation 2 finalizers ");
+        check(&pods, json!({"generation": 1}), json!({}), &mark("21:00:30Z", 30));
+        check(&pods, json!({"generation": 1}), json!({"gracePeriodSeconds": 5}), &mark("21:00:05Z", 5));
+        check(&pods, json!({"generation": 1}), json!({"gracePeriodSeconds": -9}), &mark("21:00:01Z", 1));
+        check(&pods, json!({}), json!({"gracePeriodSeconds": 0}), "remove");
+        // J-2550: terminal pods with finalizers linger.
+        check(
+            &pods,
+            json!({"finalizers": ["batch.kubernetes.io/job-tracking"]}),
+            json!({"gracePeriodSeconds": 0}),
+            "mark 21:00:00Z grace 0 generation  finalizers [\"batch.kubernetes.io/job-tracking\"]",
+        );
+    }
+
+    #[test]
+    fn w105_a_second_delete_may_only_shorten() {
+        let pods = pods();
+        let stopping = || {
+            json!({
+                "generation": 2, "deletionTimestamp": "2026-11-20T21:00:20Z", "deletionGracePeriodSeconds": 30,
+            })
+        };
+        check(&pods, stopping(), json!({}), "unchanged");
+        check(&pods, stopping(), json!({"gracePeriodSeconds": 30}), "unchanged");
+        check(&pods, stopping(), json!({"gracePeriodSeconds": 60, "propagationPolicy": "Orphan"}), "unchanged");
+        // Counted from the first request, which came at 20:59:50.
+        let want = "mark 20:59:55Z grace 5 generation 2 finalizers ";
+        check(&pods, stopping(), json!({"gracePeriodSeconds": 5}), want);
+        check(&pods, stopping(), json!({"gracePeriodSeconds": 0}), "remove");
+    }
+
+    #[test]
+    fn w111_namespaces_terminate_before_they_go() {
+        let namespaces = Kind::Namespace.resource();
+        let namespace = |name: &str| {
+            object(json!({
+                "metadata": {"name": name}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
+            }))
+        };
+        let decide = |old: &Object, request: Value| delete(namespaces, old, 7, &options(request), noon());
+        let Deletion::Mark(marked) =
+            decide(&namespace("a"), json!({"propagationPolicy": "Foreground"})).unwrap().deletion
+        else {
+            panic!("not marked")
+        };
+        assert_eq!(
+            Value::Object(marked.object.0.clone()),
+            json!({
+                "metadata": {"name": "a", "deletionTimestamp": "2026-11-20T21:00:00Z"},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Terminating"},
+            })
+        );
+        assert_eq!(render(&decide(&marked.object.with_revision(8), json!({})).unwrap().deletion), "unchanged");
+        for name in ["default", "kube-system", "kube-public"] {
+            let status = decide(&namespace(name), json!({})).unwrap_err();
+            let want = format!("namespaces \"{name}\" is forbidden: this namespace may not be deleted");
+            assert_eq!((status.code, status.message), (403, want));
+        }
+        assert!(decide(&namespace("kube-node-lease"), json!({})).is_ok());
+    }
+
+    #[track_caller]
+    fn refuses(resource: &Resource, request: Value, code: u16, message: &str, kind: &str) {
+        let status = delete(resource, &stored(json!({})), 2285, &options(request), noon()).unwrap_err();
+        assert_eq!((status.code, status.message.as_str()), (code, message));
+        assert_eq!(status.details.unwrap()["kind"], kind);
+    }
+
+    #[test]
+    fn w103_preconditions() {
+        let jobs = Kind::Job.resource();
+        refuses(
+            jobs,
+            json!({"preconditions": {"uid": "bad"}}),
+            409,
+            "Operation cannot be fulfilled on Job.batch \"a\": the UID in the precondition (bad) does not match the UID in record (u). The object might have been deleted and then recreated",
+            "Job",
+        );
+        refuses(
+            Kind::Pod.resource(),
+            json!({"preconditions": {"uid": "u", "resourceVersion": "1"}}),
+            409,
+            "Operation cannot be fulfilled on Pod \"a\": the ResourceVersion in the precondition (1) does not match the ResourceVersion in record (2285). The object might have been modified",
+            "Pod",
+        );
+        let both = json!({"preconditions": {"uid": "u", "resourceVersion": "7"}, "propagationPolicy": "Background"});
+        check(jobs, json!({}), both, "remove");
+    }
+
+    #[test]
+    fn w102_options_that_contradict_each_other() {
+        let jobs = Kind::Job.resource();
+        refuses(
+            jobs,
+            json!({"orphanDependents": true, "propagationPolicy": "Background"}),
+            422,
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Background\": orphanDependents and deletionPropagation cannot be both set",
+            "DeleteOptions",
+        );
+        refuses(
+            jobs,
+            json!({"propagationPolicy": "Foo"}),
+            422,
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Foo\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+            "DeleteOptions",
+        );
+        refuses(
+            jobs,
+            json!({"dryRun": ["Foo"]}),
+            422,
+            "DeleteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"Foo\"]: supported values: \"All\"",
+            "DeleteOptions",
+        );
+    }
+
+    #[test]
+    fn deleting_twice_is_deleting_once() {
+        for resource in crate::registry::resources() {
+            for request in ["Background", "Foreground", "Orphan"] {
+                let request = options(json!({"propagationPolicy": request}));
+                let old = stored(json!({"generation": 1, "finalizers": ["a/b"]}));
+                let Deletion::Mark(marked) = delete(resource, &old, 7, &request, noon()).unwrap().deletion else {
+                    panic!("{} is not held by its finalizer", resource.plural)
+                };
+                let again = delete(resource, &marked.object, 8, &request, noon()).unwrap().deletion;
+                assert_eq!(render(&again), "unchanged", "{}", resource.plural);
+            }
+        }
+    }
+}

@@ -287,3 +287,49 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resourc
 pub fn cells(resource: &Resource, object: &Object, now: Timestamp) -> Vec<Value> {
     resource.rules.cells(object, now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{object::Object, schema};
+
+    #[test]
+    fn agrees_with_the_schema_table() {
+        for resource in resources() {
+            let name = resource.qualified_plural();
+            let facts = schema::kind_facts(resource.group, resource.version, resource.kind).unwrap();
+            assert_eq!((facts.plural, facts.namespaced), (resource.plural, resource.namespaced), "{name}");
+            assert_eq!(
+                (&facts.short_names[..], &facts.categories[..]),
+                (resource.short_names, resource.categories),
+                "{name}"
+            );
+            for subresource in resource.subresources {
+                assert!(facts.subresources.contains(&subresource.name), "{name}/{}", subresource.name);
+            }
+            // W-137: exactly these can be selected.
+            for label in &facts.selectable {
+                assert!(resource.rules.field(&Object::default(), label).is_some(), "{name} {label}");
+            }
+            assert_eq!(resource.rules.field(&Object::default(), "spec.zz"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn verbs_and_subresources_are_sorted_as_discovery_lists_them() {
+        for resource in resources() {
+            assert!(resource.verbs.is_sorted());
+            assert!(resource.subresources.is_sorted_by_key(|subresource| subresource.name));
+        }
+        assert!(!find("", "v1", "namespaces").unwrap().verbs.contains(&"deletecollection"));
+    }
+
+    #[test]
+    fn w38_every_stored_kind_is_found_in_its_stored_form() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::find(kind.as_str()), Some(kind));
+            assert_eq!(kind.resource().plural, kind.as_str());
+        }
+        assert_eq!(Kind::Event.resource().group, "");
+    }
+}

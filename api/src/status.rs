@@ -164,3 +164,95 @@ impl Status {
         body
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{field::Path, registry};
+
+    fn jobs() -> &'static Resource {
+        registry::find("batch", "v1", "jobs").unwrap()
+    }
+
+    #[track_caller]
+    fn check(status: &Status, want: &str) {
+        assert_eq!(status.to_json(), serde_json::from_str::<Value>(want).unwrap());
+    }
+
+    #[test]
+    fn s8_objects_that_exist_are_missing_or_have_changed() {
+        check(
+            &Status::already_exists(jobs(), "x1"),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"jobs.batch \"x1\" already exists","reason":"AlreadyExists","details":{"name":"x1","group":"batch","kind":"jobs"},"code":409}"#,
+        );
+        check(
+            &Status::not_found(registry::find("", "v1", "pods").unwrap(), "p"),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"pods \"p\" not found","reason":"NotFound","details":{"name":"p","kind":"pods"},"code":404}"#,
+        );
+        check(
+            &Status::conflict(jobs(), "u1"),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on jobs.batch \"u1\": the object has been modified; please apply your changes to the latest version and try again","reason":"Conflict","details":{"name":"u1","group":"batch","kind":"jobs"},"code":409}"#,
+        );
+    }
+
+    #[test]
+    fn s9_answers_about_no_object() {
+        check(
+            &Status::new(401, "Unauthorized", "Unauthorized"),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#,
+        );
+        check(
+            &Status::unknown_resource(),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the requested resource","reason":"NotFound","details":{},"code":404}"#,
+        );
+        check(
+            &Status::method_not_allowed(),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server does not allow this method on the requested resource","reason":"MethodNotAllowed","details":{},"code":405}"#,
+        );
+    }
+
+    #[test]
+    fn s10_every_fault_is_a_cause() {
+        let mut errors = FieldErrors::default();
+        errors.required(&Path::new("spec.template.spec.containers"), "");
+        errors.required(&Path::new("spec.template.spec.restartPolicy"), "valid values: \"OnFailure\", \"Never\"");
+        check(
+            &Status::invalid(jobs(), "x11", &errors),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Job.batch \"x11\" is invalid: [spec.template.spec.containers: Required value, spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"]","reason":"Invalid","details":{"name":"x11","group":"batch","kind":"Job","causes":[{"reason":"FieldValueRequired","message":"Required value","field":"spec.template.spec.containers"},{"reason":"FieldValueRequired","message":"Required value: valid values: \"OnFailure\", \"Never\"","field":"spec.template.spec.restartPolicy"}]},"code":422}"#,
+        );
+    }
+
+    #[test]
+    fn j401_a_repeated_fault_is_said_once_and_caused_twice() {
+        let mut errors = FieldErrors::default();
+        errors.forbidden(&Path::new("spec"), "no");
+        errors.forbidden(&Path::new("spec"), "no");
+        let status = Status::invalid(jobs(), "a", &errors);
+        assert_eq!(status.message, "Job.batch \"a\" is invalid: spec: Forbidden: no");
+        assert_eq!(status.details.unwrap()["causes"].as_array().map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn s12_an_expired_list_offers_a_new_token() {
+        let mut status = Status::new(
+            410,
+            "Expired",
+            "The provided continue parameter is too old to display a consistent list result.",
+        );
+        status.continue_token = Some("NEWTOKEN".to_owned());
+        check(
+            &status,
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{"continue":"NEWTOKEN"},"status":"Failure","message":"The provided continue parameter is too old to display a consistent list result.","reason":"Expired","code":410}"#,
+        );
+    }
+
+    #[test]
+    fn s13_faulty_options_name_their_kind() {
+        let mut errors = FieldErrors::default();
+        errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
+        check(
+            &Status::invalid_kind("meta.k8s.io", "ListOptions", "", &errors),
+            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list","reason":"Invalid","details":{"group":"meta.k8s.io","kind":"ListOptions","causes":[{"reason":"FieldValueForbidden","message":"Forbidden: sendInitialEvents is forbidden for list","field":"sendInitialEvents"}]},"code":422}"#,
+        );
+    }
+}

@@ -1,12 +1,9 @@
 //! Server-side printing: Table objects, their columns and rows (W-147 to W-149, section 4 of the wire rules).
 
-use std::{collections::BTreeMap, sync::OnceLock};
-
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{object::Object, registry::Resource};
+use crate::{object::Object, registry::Resource, schema};
 
 /// What a row embeds of its object (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,15 +30,13 @@ impl IncludeObject {
 /// `columnDefinitions` of a resource, all of them, priority 1 included (W-147).
 #[must_use]
 pub fn columns(resource: &Resource) -> Value {
-    let key = format!("{}/{}", resource.api_version(), resource.kind);
-    let columns = kinds().get(&key).map(|kind| kind.columns.as_slice()).unwrap_or_default();
-    let definition = |column: &Column| {
+    let definition = |column: &schema::Column| {
         json!({
-            "name": column.name, "type": column.r#type, "format": column.format,
+            "name": column.name, "type": column.column_type, "format": column.format,
             "description": "", "priority": column.priority,
         })
     };
-    columns.iter().map(definition).collect()
+    schema::columns(resource.group, resource.version, resource.kind).iter().map(definition).collect()
 }
 
 /// One row. `object` carries its resourceVersion.
@@ -66,33 +61,55 @@ pub fn partial_metadata(object: &Object) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
-/// The part of the schema table that names columns.
-#[derive(Deserialize)]
-struct Schema {
-    kinds: BTreeMap<String, KindColumns>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kind::testing::{noon, object},
+        registry::{self, resources},
+    };
 
-#[derive(Deserialize)]
-struct KindColumns {
-    #[serde(default)]
-    columns: Vec<Column>,
-}
+    #[test]
+    fn w147_every_kind_fills_all_its_columns() {
+        for resource in resources() {
+            let columns = columns(resource);
+            let row = row(resource, &Object::default(), IncludeObject::None, noon());
+            let count = |value: &Value| value.as_array().unwrap().len();
+            assert_eq!(count(&row["cells"]), count(&columns), "{}", resource.qualified_plural());
+            assert!(count(&columns) > 0);
+        }
+    }
 
-#[derive(Deserialize)]
-struct Column {
-    name: String,
-    r#type: String,
-    #[serde(default)]
-    format: String,
-    #[serde(default)]
-    priority: u8,
-}
+    #[test]
+    fn w149_column_definitions_have_all_keys() {
+        let columns = columns(registry::find("", "v1", "nodes").unwrap());
+        assert_eq!(
+            columns[0],
+            json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0})
+        );
+        assert_eq!(
+            columns[7],
+            json!({"name": "OS-Image", "type": "string", "format": "", "description": "", "priority": 1})
+        );
+    }
 
-fn kinds() -> &'static BTreeMap<String, KindColumns> {
-    static KINDS: OnceLock<BTreeMap<String, KindColumns>> = OnceLock::new();
-    KINDS.get_or_init(|| {
-        let schema: Schema =
-            serde_json::from_str(include_str!("../schema.json")).expect("the schema table is JSON of ours");
-        schema.kinds
-    })
+    #[test]
+    fn w148_rows_embed_what_was_asked_for() {
+        let resource = registry::find("", "v1", "configmaps").unwrap();
+        let config_map = object(json!({
+            "kind": "ConfigMap", "apiVersion": "v1", "data": {"k": "v"},
+            "metadata": {"name": "a", "namespace": "n", "creationTimestamp": "2026-11-20T20:59:30Z", "resourceVersion": "7"},
+        }));
+        let embedded = |include| row(resource, &config_map, include, noon());
+        assert_eq!(
+            embedded(IncludeObject::default()),
+            json!({"cells": ["a", 1, "30s"], "object": {
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": config_map.0["metadata"],
+            }})
+        );
+        assert_eq!(embedded(IncludeObject::None)["object"], Value::Null);
+        assert_eq!(embedded(IncludeObject::Object)["object"], Value::Object(config_map.0.clone()));
+        assert_eq!(IncludeObject::find(""), Some(IncludeObject::Metadata));
+        assert_eq!(IncludeObject::find("Foo"), None);
+    }
 }

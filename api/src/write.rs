@@ -385,3 +385,352 @@ pub(crate) fn finalizers(object: &Object) -> impl Iterator<Item = &str> {
     let list = object.get(&["metadata", "finalizers"]).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kind::{
+            Rules,
+            testing::{Seeded, noon, object},
+        },
+        registry::{self, Kind},
+    };
+
+    /// A kind with generations, whose objects say for themselves what is wrong with them.
+    struct Counted;
+
+    impl Rules for Counted {
+        fn prepare(&self, new: &mut Object, old: Option<(&Object, Part)>, _: &mut Context<'_>) -> Result<(), Status> {
+            if old.is_none() {
+                new.0.insert("status".to_owned(), json!({"phase": "Pending"}));
+            }
+            Ok(())
+        }
+
+        fn validate(&self, new: &Object, _old: Option<(&Object, Part)>) -> FieldErrors {
+            let mut errors = FieldErrors::default();
+            if new.get(&["spec", "bad"]).is_some() {
+                errors.forbidden(&Path::new("spec.bad"), "no");
+            }
+            errors
+        }
+
+        fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+            let generation = |object: &Object| object.get(&["metadata", "generation"]).cloned();
+            vec![format!("generation {:?}", old.map(|old| generation(new) != generation(old)))]
+        }
+
+        fn has_generation(&self) -> bool {
+            true
+        }
+
+        fn field(&self, _: &Object, _: &str) -> Option<String> {
+            None
+        }
+
+        fn cells(&self, _: &Object, _: Timestamp) -> Vec<Value> {
+            Vec::new()
+        }
+    }
+
+    fn counted() -> Resource {
+        let pods = Kind::Pod.resource();
+        Resource { rules: &Counted, subresources: pods.subresources, ..copy(pods) }
+    }
+
+    fn copy(resource: &Resource) -> Resource {
+        let Resource {
+            stored,
+            group,
+            version,
+            kind,
+            plural,
+            singular,
+            namespaced,
+            short_names,
+            categories,
+            verbs,
+            subresources,
+            rules,
+        } = *resource;
+        Resource {
+            stored,
+            group,
+            version,
+            kind,
+            plural,
+            singular,
+            namespaced,
+            short_names,
+            categories,
+            verbs,
+            subresources,
+            rules,
+        }
+    }
+
+    fn make(namespace: &str, body: Value) -> Result<Prepared, Status> {
+        create(&counted(), namespace, object(body), &mut Context { now: noon(), random: &mut Seeded(1) })
+    }
+
+    fn made(body: Value) -> Object {
+        make("n", body).unwrap().object
+    }
+
+    fn change(part: Part, old: &Object, body: Value) -> Result<Updated, Status> {
+        update(&counted(), part, old, object(body), &mut Context { now: noon(), random: &mut Seeded(2) })
+    }
+
+    /// What an update came to, for comparing.
+    fn render(updated: &Updated) -> (&'static str, Value) {
+        match updated {
+            Updated::Unchanged { warnings: _ } => ("unchanged", Value::Null),
+            Updated::Changed(prepared) => ("changed", Value::Object(prepared.object.0.clone())),
+            Updated::Gone(prepared) => ("gone", Value::Object(prepared.object.0.clone())),
+        }
+    }
+
+    #[test]
+    fn w49_the_server_sets_what_is_its_own() {
+        let prepared = make(
+            "n",
+            json!({
+                "metadata": {
+                    "name": "a", "uid": "mine", "creationTimestamp": "2000-01-01T00:00:00Z", "generation": 7,
+                    "deletionTimestamp": "2000-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3, "selfLink": "x",
+                    "managedFields": [{"manager": "m"}], "labels": {}, "finalizers": [], "resourceVersion": "0",
+                },
+                "spec": {"x": 1}, "status": {"phase": "Running"},
+            }),
+        )
+        .unwrap();
+        let uid = prepared.object.uid().to_owned();
+        assert_eq!(
+            Value::Object(prepared.object.0),
+            json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "a", "namespace": "n", "uid": uid, "creationTimestamp": "2026-11-20T21:00:00Z", "generation": 1},
+                "spec": {"x": 1}, "status": {"phase": "Pending"},
+            })
+        );
+        assert_eq!((uid.len(), prepared.index.uid), (36, uid));
+        assert_eq!(prepared.warnings, ["generation None"]);
+    }
+
+    #[test]
+    fn w53_a_name_is_generated_unless_one_is_given() {
+        let generated = made(json!({"metadata": {"generateName": "a-"}}));
+        assert!(generated.name().starts_with("a-") && generated.name().len() == 7);
+        assert_eq!(made(json!({"metadata": {"generateName": "a-", "name": "b"}})).name(), "b");
+    }
+
+    #[track_caller]
+    fn refuses(namespace: &str, body: Value, code: u16, want: &str) {
+        let status = make(namespace, body).unwrap_err();
+        assert_eq!((status.code, status.message.as_str()), (code, want));
+    }
+
+    #[test]
+    fn refusals_of_creates() {
+        refuses(
+            "n",
+            json!({"metadata": {"name": "a", "namespace": "o"}}),
+            400,
+            "the namespace of the provided object does not match the namespace sent on the request",
+        );
+        refuses(
+            "n",
+            json!({"metadata": {"name": "a", "resourceVersion": "5"}}),
+            422,
+            "resourceVersion should not be set on objects to be created",
+        );
+        refuses(
+            "n",
+            json!({}),
+            422,
+            "Pod \"\" is invalid: metadata.name: Required value: name or generateName is required",
+        );
+        refuses(
+            "n",
+            json!({"metadata": {"name": "a", "finalizers": ["f"]}, "spec": {"bad": 1}}),
+            422,
+            "Pod \"a\" is invalid: [metadata.finalizers[0]: Invalid value: \"f\": name is neither a standard finalizer name nor is it fully qualified, spec.bad: Forbidden: no]",
+        );
+        refuses(
+            "n",
+            json!({"kind": "Job", "metadata": {"name": "a"}}),
+            400,
+            "Job in version \"\" cannot be handled as a Pod: the kind must be \"Pod\"",
+        );
+    }
+
+    #[test]
+    fn w59_cluster_scoped_objects_have_no_namespace() {
+        let nodes = Kind::Node.resource();
+        let body = object(json!({"metadata": {"name": "a", "namespace": "x"}}));
+        let prepared = create(nodes, "", body, &mut Context { now: noon(), random: &mut Seeded(1) }).unwrap();
+        assert_eq!(prepared.object.namespace(), "");
+    }
+
+    #[test]
+    fn w51_what_changes_nothing_is_not_written() {
+        let old = made(json!({"metadata": {"name": "a"}, "spec": {"x": 1}}));
+        let with_version = Value::Object(old.clone().with_revision(9).0);
+        assert_eq!(render(&change(Part::Main, &old.clone().with_revision(9), with_version).unwrap()).0, "unchanged");
+        // All that the server owns may be missing or wrong (W-52).
+        let body =
+            json!({"metadata": {"name": "a", "generation": 9, "uid": "x", "managedFields": [{}]}, "spec": {"x": 1}});
+        assert_eq!(render(&change(Part::Main, &old, body).unwrap()).0, "unchanged");
+        assert_eq!(render(&update_own(&counted(), &old, old.clone().with_revision(9))).0, "unchanged");
+    }
+
+    #[test]
+    fn w52_generation_counts_changes_of_the_spec_only() {
+        let old = made(json!({"metadata": {"name": "a"}, "spec": {"x": 1}}));
+        for (body, want) in [
+            (json!({"metadata": {"name": "a"}, "spec": {"x": 2}}), 2),
+            (json!({"metadata": {"name": "a"}}), 2),
+            (json!({"metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"x": 1}}), 1),
+            // J-501: the same meaning is no change.
+            (json!({"metadata": {"name": "a"}, "spec": {"x": 1, "list": []}}), 1),
+        ] {
+            let (what, object) = render(&change(Part::Main, &old, body).unwrap());
+            assert_eq!((what, &object["metadata"]["generation"]), ("changed", &json!(want)));
+        }
+        let mut new = old.clone();
+        new.0.insert("spec".to_owned(), json!({"x": 3}));
+        new.0.insert("status".to_owned(), json!({}));
+        assert_eq!(render(&update_own(&counted(), &old, new)).1["metadata"]["generation"], json!(2));
+    }
+
+    #[test]
+    fn w71_each_part_changes_only_its_own() {
+        let old = made(json!({"metadata": {"name": "a"}, "spec": {"x": 1}}));
+        let body =
+            json!({"metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"x": 2}, "status": {"phase": "Running"}});
+        let (_, main) = render(&change(Part::Main, &old, body.clone()).unwrap());
+        assert_eq!((&main["spec"], &main["status"]), (&json!({"x": 2}), &json!({"phase": "Pending"})));
+        // J-601: labels pass with the status.
+        let (_, status) = render(&change(Part::Status, &old, body).unwrap());
+        assert_eq!((&status["spec"], &status["status"]), (&json!({"x": 1}), &json!({"phase": "Running"})));
+        assert_eq!((&status["metadata"]["labels"], &status["metadata"]["generation"]), (&json!({"l": "1"}), &json!(1)));
+    }
+
+    fn deleted(finalizers: &[&str], grace: i64) -> Object {
+        let mut old = made(json!({"metadata": {"name": "a"}, "spec": {"x": 1}}));
+        let metadata = old.metadata_mut();
+        metadata.insert("deletionTimestamp".to_owned(), "2026-11-20T21:00:30Z".into());
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
+        metadata.insert("finalizers".to_owned(), json!(finalizers));
+        old
+    }
+
+    #[test]
+    fn w104_a_deleted_object_goes_with_its_last_finalizer() {
+        for (grace, finalizers, want) in [
+            (0, json!([]), "gone"),
+            (0, json!(["a/b"]), "changed"),
+            // The node has not confirmed yet.
+            (30, json!([]), "changed"),
+        ] {
+            let old = deleted(&["a/b", "c/d"], grace);
+            let body = json!({"metadata": {"name": "a", "finalizers": finalizers}, "spec": {"x": 1}});
+            let updated = change(Part::Main, &old, body).unwrap();
+            let (what, object) = render(&updated);
+            assert_eq!(what, want);
+            assert_eq!(object["metadata"]["deletionTimestamp"], json!("2026-11-20T21:00:30Z"));
+            let mut own = old.clone();
+            own.metadata_mut().insert("finalizers".to_owned(), finalizers);
+            assert_eq!(render(&update_own(&counted(), &old, own)).0, want);
+        }
+    }
+
+    #[test]
+    fn j508_deletion_cannot_be_undone_or_delayed() {
+        let old = deleted(&["a/b"], 0);
+        let body = json!({"metadata": {"name": "a", "finalizers": ["a/b", "c/d"]}, "spec": {"x": 1}});
+        let status = change(Part::Main, &old, body).unwrap_err();
+        assert!(status.message.ends_with("found new finalizers []string{\"c/d\"}"));
+        let body =
+            json!({"metadata": {"name": "a", "finalizers": ["a/b"], "deletionTimestamp": null}, "spec": {"x": 1}});
+        assert_eq!(render(&change(Part::Main, &old, body).unwrap()).0, "unchanged");
+    }
+
+    #[test]
+    fn w185_a_namespace_goes_when_it_is_finalized() {
+        let resource = Kind::Namespace.resource();
+        let body = object(json!({"metadata": {"name": "a"}}));
+        let mut old = create(resource, "", body, &mut Context { now: noon(), random: &mut Seeded(1) }).unwrap().object;
+        old.metadata_mut().insert("deletionTimestamp".to_owned(), "2026-11-20T21:00:30Z".into());
+        old.0.insert("status".to_owned(), json!({"phase": "Terminating"}));
+        assert_eq!(render(&finalize(resource, &old, &old).unwrap()).0, "unchanged");
+        let empty = object(json!({"metadata": {"name": "a"}, "spec": {"finalizers": []}}));
+        assert_eq!(render(&finalize(resource, &old, &empty).unwrap()).0, "gone");
+    }
+
+    #[test]
+    fn preconditions_name_what_differs() {
+        let jobs = registry::find("batch", "v1", "jobs").unwrap();
+        let old = object(json!({"metadata": {"name": "u1", "namespace": "n", "uid": "u"}}));
+        let check = |metadata: Value| match preconditions(jobs, &old, 5, &object(json!({"metadata": metadata}))) {
+            Ok(()) => (200, String::new()),
+            Err(status) => (status.code, status.message),
+        };
+        let ok = (200, String::new());
+        assert_eq!(check(json!({"name": "u1"})), ok);
+        assert_eq!(check(json!({"name": "u1", "namespace": "n", "uid": "u", "resourceVersion": "5"})), ok);
+        assert_eq!(check(json!({"name": "u1", "resourceVersion": "0"})), ok);
+        for (metadata, code, want) in [
+            // W-70
+            (json!({"name": "other"}), 400, "the name of the object (other) does not match the name on the URL (u1)"),
+            (json!({}), 400, "the name of the object (u1 based on URL) was undeterminable: name must be provided"),
+            (
+                json!({"name": "u1", "namespace": "o"}),
+                400,
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ),
+            // W-69
+            (
+                json!({"name": "u1", "uid": "zzz"}),
+                409,
+                "Operation cannot be fulfilled on jobs.batch \"u1\": Precondition failed: UID in precondition: zzz, UID in object meta: u",
+            ),
+            // W-68
+            (
+                json!({"name": "u1", "resourceVersion": "4"}),
+                409,
+                "Operation cannot be fulfilled on jobs.batch \"u1\": the object has been modified; please apply your changes to the latest version and try again",
+            ),
+            (
+                json!({"name": "u1", "resourceVersion": "x"}),
+                422,
+                "Job.batch \"u1\" is invalid: metadata.resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
+        ] {
+            assert_eq!(check(metadata), (code, want.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_index_holds_what_the_store_is_asked_for() {
+        let mut pod = deleted(&["batch.kubernetes.io/job-tracking"], 0);
+        pod.metadata_mut().insert("labels".to_owned(), json!({"a": "1", "b": ""}));
+        let owner = |uid: &str, controller: bool| json!({"apiVersion": "v1", "kind": "K", "name": "n", "uid": uid, "controller": controller});
+        pod.metadata_mut()
+            .insert("ownerReferences".to_owned(), json!([owner("x", false), owner("y", true), owner("x", false)]));
+        let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(
+            index(&counted(), &pod),
+            Index {
+                uid: pod.uid().to_owned(),
+                controller_uid: Some("y".to_owned()),
+                owner_uids: vec!["x".to_owned(), "y".to_owned()],
+                labels: vec![label("a", "1"), label("b", "")],
+                deleting: true,
+                tracking: true,
+                ..Index::default()
+            }
+        );
+    }
+}

@@ -91,33 +91,28 @@ impl Rules for SecretRules {
 /// What well-known types must hold; other types are the users' own.
 fn validate_type(new: &Object, data: &Map<String, Value>, path: &Path, errors: &mut FieldErrors) {
     const ACCOUNT: &str = "kubernetes.io/service-account.name";
-    let require = |key: &str, errors: &mut FieldErrors| {
-        if !data.contains_key(key) {
+    let required = |keys: &[&str], errors: &mut FieldErrors| {
+        for key in keys {
             errors.required(&path.key(key), "");
         }
     };
+    let has = |key: &str| data.contains_key(key);
+    let is_empty = |value: Option<&str>| value.unwrap_or_default().is_empty();
     match new.text(&["type"]).unwrap_or_default() {
-        "kubernetes.io/service-account-token" => {
-            if new.text(&["metadata", "annotations", ACCOUNT]).unwrap_or_default().is_empty() {
-                errors.required(&Path::new("metadata.annotations").key(ACCOUNT), "");
-            }
+        "kubernetes.io/service-account-token" if is_empty(new.text(&["metadata", "annotations", ACCOUNT])) => {
+            errors.required(&Path::new("metadata.annotations").key(ACCOUNT), "");
         }
         "kubernetes.io/dockercfg" => validate_json(".dockercfg", data, path, errors),
         "kubernetes.io/dockerconfigjson" => validate_json(".dockerconfigjson", data, path, errors),
-        "kubernetes.io/basic-auth" => {
-            if !data.contains_key("username") && !data.contains_key("password") {
-                errors.required(&path.key("username"), "");
-                errors.required(&path.key("password"), "");
-            }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            required(&["username", "password"], errors);
         }
-        "kubernetes.io/ssh-auth" => {
-            if data.get("ssh-privatekey").and_then(Value::as_str).unwrap_or_default().is_empty() {
-                errors.required(&path.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if is_empty(data.get("ssh-privatekey").and_then(Value::as_str)) => {
+            required(&["ssh-privatekey"], errors);
         }
         "kubernetes.io/tls" => {
-            require("tls.crt", errors);
-            require("tls.key", errors);
+            let missing = ["tls.crt", "tls.key"].into_iter().filter(|key| !has(key)).collect::<Vec<_>>();
+            required(&missing, errors);
         }
         _ => {}
     }
