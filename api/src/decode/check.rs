@@ -1,6 +1,8 @@
 //! A tree against the table: unknown and duplicate fields are found, types are checked, values brought into their
 //! canonical form (quantities, times, base64), nulls dropped (W-26, W-28, W-29, W-91).
 
+use std::collections::HashSet;
+
 use base64::{
     DecodeError, Engine as _,
     alphabet::STANDARD as ALPHABET,
@@ -55,6 +57,31 @@ pub(crate) fn object(of: &Type, node: Node, findings: &mut Findings) -> Result<M
             go_item(Item::Object(of.id))
         )),
     }
+}
+
+/// Finds the duplicate fields of a tree of no type.
+pub(crate) fn duplicates(node: &Node, findings: &mut Findings) {
+    fn visit(node: &Node, path: Path<'_>, findings: &mut Findings) {
+        match node {
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) => {}
+            Node::List(nodes) => {
+                for (index, node) in nodes.iter().enumerate() {
+                    visit(node, path.then(Step::Index(index)), findings);
+                }
+            }
+            Node::Map(entries) => {
+                let mut seen = HashSet::new();
+                for (key, node) in entries {
+                    let here = path.then(Step::Key(key));
+                    if !seen.insert(key) {
+                        findings.push(format!("duplicate field \"{}\"", here.render()));
+                    }
+                    visit(node, here, findings);
+                }
+            }
+        }
+    }
+    visit(node, Path::ROOT, findings);
 }
 
 /// Where we are, as a list on the stack: text is made only when something is wrong.

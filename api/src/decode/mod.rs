@@ -11,6 +11,7 @@ mod yaml;
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::tree::DEPTH_MAX;
 use self::{
     check::Findings,
     tree::{Node, ParseError},
@@ -108,6 +109,17 @@ fn has_managed_fields(node: &Node) -> bool {
         Node::Map(entries) => entries.iter().any(|(key, value)| key == "managedFields" && *value != Node::Null),
         Node::Null | Node::Bool(_) | Node::Number(_) | Node::String(_) | Node::List(_) => false,
     })
+}
+
+/// JSON of no type, with its duplicate fields. The error is the parser's words, or none when the text holds too many values.
+pub(crate) fn plain(body: &[u8]) -> Result<(Value, Vec<String>), Option<String>> {
+    let node = json::parse(body).map_err(|error| match error {
+        ParseError::Malformed(text) => Some(text),
+        ParseError::TooLarge => None,
+    })?;
+    let mut findings = Findings::new(false);
+    check::duplicates(&node, &mut findings);
+    Ok((node.into_value(), findings.into_texts()))
 }
 
 /// Why the result of a patch is no object of its kind.
