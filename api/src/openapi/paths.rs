@@ -141,10 +141,8 @@ fn operation(action: &str, gvk: &Value, parameters: &[(&str, &str)], answer: &Va
         "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": answer}}}},
     });
     if !parameters.is_empty() {
-        let parameters: Vec<Value> = parameters
-            .iter()
-            .map(|(name, of)| json!({"name": name, "in": "query", "schema": {"type": of}}))
-            .collect();
+        let parameters: Vec<Value> =
+            parameters.iter().map(|(name, of)| json!({"name": name, "in": "query", "schema": {"type": of}})).collect();
         operation["parameters"] = Value::Array(parameters);
     }
     operation
