@@ -18,8 +18,6 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 pub const FINALIZER_FOREGROUND: &str = "foregroundDeletion";
 /// Waits until the dependents were set free (J-2005).
 pub const FINALIZER_ORPHAN: &str = "orphan";
-/// A pod that its job has not counted yet (J-703).
-pub const FINALIZER_TRACKING: &str = "batch.kubernetes.io/job-tracking";
 /// A namespace that still has content (W-185).
 pub const FINALIZER_NAMESPACE: &str = "kubernetes";
 

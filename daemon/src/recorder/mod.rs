@@ -159,7 +159,7 @@ impl Recorder {
         let body = self.body(event, combined, &known.name, namespace, [first, now.wall], known.count + 1);
         let context = &mut Context { now: first, random: &mut &*self.random };
         let Prepared { mut object, mut index, warnings: _ } =
-            match write::create(Kind::Event.resource(), namespace, body, context) {
+            match write::create_own(Kind::Event.resource(), namespace, body, context) {
                 Ok(prepared) => prepared,
                 Err(status) => {
                     // An event never fails what it tells of.
