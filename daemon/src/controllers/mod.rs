@@ -1,6 +1,7 @@
 //! The loops that keep objects as their specs and the cluster's rules want them: each a pure `decide` beside a thin
 //! `mod` that observes and commits. They see the store and nothing of Docker or HTTP.
 
+pub mod bootstrap;
 mod edit;
 pub mod events_expiry;
 pub mod garbage;

@@ -53,7 +53,8 @@ pub enum Next {
     Idle,
     /// At this time since boot. Kept in memory: for active work only (I-5).
     At(Duration),
-    /// At this wall time, which the reconcile has just stored as the object's `due_at` ([`Controller::DUE`]). Kept on disk.
+    /// At this wall time, which is stored as the object's `due_at` ([`Controller::DUE`]) and only moves the driver's alarm: for
+    /// what is finished and must cost no memory.
     Due(Timestamp),
 }
 

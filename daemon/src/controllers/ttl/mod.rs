@@ -1,6 +1,7 @@
 //! TTL after finished (jobs.md section 19): deletes finished jobs when their time has come, to the second.
 //!
-//! The time is the job's `due_at` in the store; nothing about finished jobs is held in memory (I-5).
+//! The time is the job's `due_at`, which the job's index carries with each write and the store keeps: nothing about finished
+//! jobs is held in memory (I-5). A write that changes it moves the driver's alarm (J-1903).
 
 use jobd_api::registry::Kind;
 use k8s_openapi::api::batch::v1::Job;
@@ -8,7 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use super::edit::{self, Propagation};
 use crate::{
     driver::{Controller, Error, Next},
-    store::{Change, ChangeType, Key, Request, Store, Write},
+    store::{Change, Key, Store},
     sys::Now,
 };
 
@@ -32,15 +33,9 @@ impl Controller for Ttl {
     const DUE: Option<Kind> = Some(Kind::Job);
     type Key = Key;
 
-    fn wakes(&self, change: &Change) -> Vec<Key> {
-        // A write that carries the time already has moved the driver's alarm; each other one loses the time (J-1903).
-        let needs_time = change.key.kind == Kind::Job
-            && change.change_type != ChangeType::Deleted
-            && change.index.finished
-            && !change.index.deleting
-            && change.index.due_at.is_none()
-            && change.body.contains("\"ttlSecondsAfterFinished\":");
-        if needs_time { vec![change.key.clone()] } else { Vec::new() }
+    fn wakes(&self, _change: &Change) -> Vec<Key> {
+        // Woken by the due time alone.
+        Vec::new()
     }
 
     async fn active(&self) -> Result<Vec<Key>, Error> {
@@ -57,11 +52,7 @@ impl Controller for Ttl {
         let job: Job = stored.typed()?;
         match decide(&job, now.wall) {
             Plan::Nothing => Ok(Next::Idle),
-            Plan::Wait(at) => {
-                let writes = vec![Write::Due { key: key.clone(), at: Some(at) }];
-                self.store.write(Request { writes, ..Request::default() }).await?;
-                Ok(Next::Due(at))
-            }
+            Plan::Wait(at) => Ok(Next::Due(at)),
             Plan::Delete => {
                 let edits = edit::delete(&stored, Propagation::Foreground, None, now)?;
                 edit::commit(&self.store, edits.into_iter().collect()).await?;
