@@ -53,3 +53,8 @@ crash: prepare ## The long crash test: 60 jobs while the daemon is killed at eve
 bench: prepare ## The benchmark, beside the bare engine
 	cargo build --release --package jobd
 	cargo run --release --package jobd-tests --bin bench
+
+.PHONY: bench-short
+bench-short: prepare ## A short form of it that fails only far from the goals
+	cargo build --release --package jobd
+	cargo run --release --package jobd-tests --bin bench -- --short
