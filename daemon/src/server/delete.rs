@@ -1,0 +1,190 @@
+//! DELETE of one object and of a collection, and eviction (sections 2.13 and 2.21).
+
+use axum::{http::StatusCode, response::Response};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jobd_api::{
+    lifecycle::{self, Deletion},
+    object::Object,
+    registry::Kind,
+    status::Status,
+};
+use k8s_openapi::{api::policy::v1::Eviction, apimachinery::pkg::apis::meta::v1::DeleteOptions};
+use serde_json::{Value, json};
+
+use super::{
+    Call, body,
+    negotiate::Scope,
+    pages::{Item, Reader},
+    query::{ListOptions, Query, dry_run, parse_include_object},
+    read, respond,
+    selection::{Selection, is_stored_shape},
+    write::TRIES_MAX,
+};
+use crate::store::{Error, Guard, Key, Request, Revision, Write};
+
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+const EVICTION: &str = "io.k8s.api.policy.v1.Eviction";
+
+/// How many objects of a collection are deleted at once: enough that they share commits, few enough that other writers
+/// get their turn.
+const DELETES_AT_ONCE: usize = 16;
+
+/// What a delete came to.
+enum Outcome {
+    /// The object was removed; its final state.
+    Removed(Object, Revision),
+    /// It is still there, in this state.
+    Kept(Object, Revision),
+}
+
+/// DELETE of one object.
+pub(crate) async fn delete(call: &Call, body: &[u8]) -> Result<Response, Status> {
+    let options = options(call, body)?;
+    let view = call.view(Scope::One, parse_include_object(&call.query)?)?;
+    let (outcome, warnings) = delete_one(call, &call.key(), &options).await?;
+    let resource = call.target.resource;
+    let show = |object: Object, revision: Revision| {
+        let object = object.with_revision(revision.0);
+        let object = if is_stored_shape(resource) { object } else { resource.rules.from_stored(object) };
+        view.one_object(&object, call.now())
+    };
+    let response = match outcome {
+        Outcome::Removed(object, _) if answers_status(resource.stored) => {
+            let mut details = json!({"name": object.name(), "kind": resource.plural, "uid": object.uid()});
+            if !resource.group.is_empty() {
+                details["group"] = json!(resource.group);
+            }
+            respond::value(StatusCode::OK, &success(&details), view.pretty)
+        }
+        Outcome::Removed(object, revision) => respond::json(StatusCode::OK, show(object, revision)),
+        Outcome::Kept(object, revision) => {
+            // W-107: the one case in which the reference says that it is not done yet.
+            let code = if options.orphan_dependents == Some(false) { StatusCode::ACCEPTED } else { StatusCode::OK };
+            respond::json(code, show(object, revision))
+        }
+    };
+    Ok(respond::with_warnings(response, &warnings))
+}
+
+/// Whether a removal is answered with a Status; other kinds answer with the object (W-107).
+fn answers_status(kind: Kind) -> bool {
+    match kind {
+        Kind::ConfigMap | Kind::Event | Kind::Job | Kind::Node | Kind::Secret => true,
+        Kind::Namespace | Kind::Pod | Kind::ServiceAccount => false,
+    }
+}
+
+/// A Success Status (S-17).
+fn success(details: &Value) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
+/// The delete options: from the body if there is one, however empty, else from the query (W-96, W-97).
+fn options(call: &Call, body: &[u8]) -> Result<DeleteOptions, Status> {
+    let options = if body.is_empty() {
+        options_of_query(&call.query)?
+    } else {
+        body::message(DELETE_OPTIONS, "DeleteOptions", body::format(&call.headers)?, body)?.1
+    };
+    dry_run(options.dry_run.as_deref().unwrap_or_default(), "DeleteOptions")?;
+    Ok(options)
+}
+
+fn options_of_query(query: &Query) -> Result<DeleteOptions, Status> {
+    let dry_run = query.all("dryRun").filter(|value| !value.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    Ok(DeleteOptions {
+        propagation_policy: query.filled("propagationPolicy").map(str::to_owned),
+        grace_period_seconds: query.integer("gracePeriodSeconds")?,
+        orphan_dependents: query.find_flag("orphanDependents"),
+        dry_run: Some(dry_run).filter(|values| !values.is_empty()),
+        ..DeleteOptions::default()
+    })
+}
+
+/// Reads, decides and commits; again when somebody else wrote in between (preconditions are checked anew each time).
+async fn delete_one(call: &Call, key: &Key, options: &DeleteOptions) -> Result<(Outcome, Vec<String>), Status> {
+    let resource = call.target.resource;
+    let failed = |failure| super::error::of_store(resource, &key.name, failure);
+    for attempt in 1.. {
+        let stored = call.app.store.get(key).await.map_err(failed)?;
+        let stored = stored.ok_or_else(|| Status::not_found(resource, &key.name))?;
+        let old = stored.object().map_err(failed)?;
+        let decided = lifecycle::delete(resource, &old, stored.revision.0, options, call.now())?;
+        let (prepared, write, removed) = match decided.deletion {
+            Deletion::Unchanged => return Ok((Outcome::Kept(old, stored.revision), decided.warnings)),
+            Deletion::Remove(prepared) => {
+                let write = Write::Delete { key: key.clone(), body: prepared.object.to_stored() };
+                (prepared, write, true)
+            }
+            Deletion::Mark(prepared) => {
+                let (index, body) = (prepared.index.clone(), prepared.object.to_stored());
+                (prepared, Write::Put { key: key.clone(), index, body }, false)
+            }
+        };
+        let warnings = [decided.warnings, prepared.warnings].concat();
+        let outcome = |revision| {
+            let outcome = if removed { Outcome::Removed } else { Outcome::Kept };
+            outcome(prepared.object, revision)
+        };
+        if options.dry_run.as_ref().is_some_and(|values| !values.is_empty()) {
+            return Ok((outcome(stored.revision), warnings));
+        }
+        let guards = vec![Guard::Unchanged { key: key.clone(), revision: stored.revision }];
+        match call.app.store.write(Request { guards, writes: vec![write], urgent: true }).await {
+            Ok(committed) => {
+                let revision = committed.revisions.first().copied().unwrap_or(stored.revision);
+                return Ok((outcome(revision), warnings));
+            }
+            Err(Error::Conflict { have: Some(_), .. }) if attempt < TRIES_MAX => {}
+            Err(failure) => return Err(failed(failure)),
+        }
+    }
+    Err(Status::internal("no delete was tried"))
+}
+
+/// DELETE of a collection: deletes what is selected and answers with the list as it was (W-110).
+pub(crate) async fn delete_collection(call: Call, body: &[u8]) -> Result<Response, Status> {
+    let delete_options = options(&call, body)?;
+    let options = ListOptions::parse(call.target.resource, &call.query)?;
+    let view = call.view(Scope::List, options.include_object)?;
+    let selection = Selection::new(&call.target, &options);
+    let mut reader = Reader::new(call.app.store.clone(), selection.clone(), None);
+    let mut warnings = Vec::new();
+    while let Some(items) = reader.next().await.map_err(|failure| call.failed(failure))? {
+        warnings.extend(delete_items(&call, items, &delete_options).await?);
+        warnings.dedup();
+    }
+    let seen = reader.revision();
+    let listed = Reader::new(call.app.store.clone(), selection, Some(seen));
+    let response = read::stream_list(call, view, listed, |failure, call| call.failed(failure)).await?;
+    Ok(respond::with_warnings(response, &warnings))
+}
+
+async fn delete_items(call: &Call, items: Vec<Item>, options: &DeleteOptions) -> Result<Vec<String>, Status> {
+    let deletes = items.into_iter().map(|item| async move {
+        match delete_one(call, &item.stored.key, options).await {
+            Ok((_, warnings)) => Ok(warnings),
+            // Somebody else deleted it first.
+            Err(status) if status.code == 404 => Ok(Vec::new()),
+            Err(status) => Err(status),
+        }
+    });
+    let warnings = stream::iter(deletes).buffer_unordered(DELETES_AT_ONCE).try_concat().await?;
+    Ok(warnings)
+}
+
+/// POST of an eviction: a delete of the pod (W-170).
+pub(crate) async fn evict(call: &Call, body: &[u8]) -> Result<Response, Status> {
+    let (object, eviction) = body::message::<Eviction>(EVICTION, "Eviction", body::format(&call.headers)?, body)?;
+    if object.name() != call.target.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let mut options = eviction.delete_options.unwrap_or_default();
+    if call.query.dry_run("CreateOptions")? {
+        options.dry_run = Some(vec!["All".to_owned()]);
+    }
+    dry_run(options.dry_run.as_deref().unwrap_or_default(), "DeleteOptions")?;
+    let (_, warnings) = delete_one(call, &call.key(), &options).await?;
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(respond::with_warnings(respond::value(StatusCode::CREATED, &status, false), &warnings))
+}

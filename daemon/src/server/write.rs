@@ -1,0 +1,259 @@
+//! POST, PUT and PATCH of objects: decode, let `jobd_api::write` decide, commit, answer (sections 2.8 to 2.12).
+
+use axum::{http::StatusCode, response::Response};
+use jobd_api::{
+    decode::{self, FieldValidation},
+    object::Object,
+    patch::{Patch, PatchType},
+    registry::{Kind, Resource},
+    status::Status,
+    write::{self, Context, Part, Prepared, Updated},
+};
+use serde_json::Value;
+
+use super::{
+    Call, body, negotiate::Scope, path::Sub, query::parse_include_object, respond, selection::is_stored_shape,
+    view::View,
+};
+use crate::store::{Error, Guard, Key, Request, Revision, Write};
+
+/// How many generated names are tried before the collision is the client's (W-53).
+const NAMES_MAX: usize = 8;
+/// How often an update without a precondition is computed again after somebody else wrote in between.
+pub(crate) const TRIES_MAX: usize = 5;
+
+/// What the query says about any write.
+struct Options {
+    validation: FieldValidation,
+    dry_run: bool,
+    view: View,
+}
+
+impl Options {
+    /// Read before the body, so that a request that cannot be answered changes nothing.
+    fn parse(call: &Call, kind: &str) -> Result<Self, Status> {
+        Ok(Self {
+            validation: call.query.field_validation(kind)?,
+            dry_run: call.query.dry_run(kind)?,
+            view: call.view(Scope::One, parse_include_object(&call.query)?)?,
+        })
+    }
+}
+
+/// POST of a new object.
+pub(crate) async fn create(call: &Call, body: &[u8]) -> Result<Response, Status> {
+    let options = Options::parse(call, "CreateOptions")?;
+    let resource = call.target.resource;
+    let decoded = decode::object(resource, body::format(&call.headers)?, body, options.validation)?;
+    let generated = decoded.object.name().is_empty();
+    for attempt in 1.. {
+        let prepared = match prepare_new(call, decoded.object.clone()) {
+            Ok(prepared) => prepared,
+            // A missing namespace is told before what is wrong with the object (W-61).
+            Err(status) => return Err(namespace_fault(call, "").await?.unwrap_or(status)),
+        };
+        let key = Key::of(resource.stored, &prepared.object);
+        match insert(call, &prepared, &key, options.dry_run).await {
+            Ok(revision) => {
+                let warnings = [decoded.warnings, prepared.warnings].concat();
+                return Ok(answer(call, &options, StatusCode::CREATED, prepared.object, revision, &warnings));
+            }
+            Err(Error::AlreadyExists { .. }) if generated && attempt < NAMES_MAX => {}
+            Err(failure) => {
+                let name = prepared.object.name();
+                return Err(super::error::of_store(resource, name, failure));
+            }
+        }
+    }
+    Err(Status::internal("no name was tried"))
+}
+
+fn prepare_new(call: &Call, body: Object) -> Result<Prepared, Status> {
+    let mut random = &*call.app.random;
+    let mut context = Context { now: call.now(), random: &mut random };
+    write::create(call.target.resource, &call.target.namespace, body, &mut context)
+}
+
+/// Stores a new object; its revision, or none in a dry run (W-94).
+async fn insert(call: &Call, prepared: &Prepared, key: &Key, dry_run: bool) -> Result<Option<Revision>, Error> {
+    if dry_run {
+        if call.app.store.get(key).await?.is_some() {
+            return Err(Error::AlreadyExists { key: key.clone() });
+        }
+        return match find_namespace_fault(call).await? {
+            Some(fault) => Err(fault),
+            None => Ok(None),
+        };
+    }
+    let mut guards = vec![Guard::Absent(key.clone())];
+    if call.target.resource.namespaced {
+        guards.insert(0, Guard::NamespaceActive(call.target.namespace.clone()));
+    }
+    let request = Request { guards, writes: vec![put(key, prepared)], urgent: false };
+    let committed = call.app.store.write(request).await?;
+    Ok(committed.revisions.first().copied())
+}
+
+/// What is wrong with the target's namespace, if anything.
+async fn find_namespace_fault(call: &Call) -> Result<Option<Error>, Error> {
+    let namespace = call.target.namespace.clone();
+    if !call.target.resource.namespaced {
+        return Ok(None);
+    }
+    let Some(stored) = call.app.store.get(&Key::new(Kind::Namespace, "", &*namespace)).await? else {
+        return Ok(Some(Error::NamespaceMissing { namespace }));
+    };
+    let deleting = stored.object()?.text(&["metadata", "deletionTimestamp"]).is_some();
+    Ok(deleting.then_some(Error::NamespaceTerminating { namespace }))
+}
+
+async fn namespace_fault(call: &Call, name: &str) -> Result<Option<Status>, Status> {
+    let fault = find_namespace_fault(call).await.map_err(|failure| call.failed(failure))?;
+    Ok(fault.map(|fault| super::error::of_store(call.target.resource, name, fault)))
+}
+
+fn put(key: &Key, prepared: &Prepared) -> Write {
+    Write::Put { key: key.clone(), index: prepared.index.clone(), body: prepared.object.to_stored() }
+}
+
+/// PUT of an object or its status.
+pub(crate) async fn replace(call: &Call, sub: Sub, body: &[u8]) -> Result<Response, Status> {
+    let options = Options::parse(call, "UpdateOptions")?;
+    let decoded = decode::object(call.target.resource, body::format(&call.headers)?, body, options.validation)?;
+    update(call, sub, &options, |_| Ok(decoded.clone())).await
+}
+
+/// PATCH of an object or its status.
+pub(crate) async fn patch(call: &Call, sub: Sub, body: &[u8]) -> Result<Response, Status> {
+    let Some(patch_type) = PatchType::find(body::media_type(&call.headers)) else {
+        // W-76; kubectl takes it for a server without server-side apply.
+        return Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"));
+    };
+    let options = Options::parse(call, "PatchOptions")?;
+    if call.query.text("force").is_some() {
+        let mut errors = jobd_api::field::FieldErrors::default();
+        errors.forbidden(&jobd_api::field::Path::new("force"), "may not be specified for non-apply patch");
+        return Err(Status::invalid_kind("meta.k8s.io", "PatchOptions", "", &errors));
+    }
+    let patch = Patch::parse(patch_type, body)?;
+    update(call, sub, &options, |current| patch.apply(call.target.resource, current, options.validation)).await
+}
+
+/// Reads, computes and writes; again when somebody else wrote in between. A precondition in the new object fails by itself
+/// the next time round, because it is checked against what was read.
+async fn update(
+    call: &Call,
+    sub: Sub,
+    options: &Options,
+    compute: impl Fn(&Object) -> Result<decode::Decoded, Status>,
+) -> Result<Response, Status> {
+    let resource = call.target.resource;
+    for attempt in 1.. {
+        let stored = call.stored().await?;
+        let old = stored.object().map_err(|failure| call.failed(failure))?;
+        let decoded = compute(&served_copy(resource, &old))?;
+        write::preconditions(resource, &served_copy(resource, &old), stored.revision.0, &decoded.object)?;
+        let part = match sub {
+            Sub::Main => Part::Main,
+            Sub::Status => Part::Status,
+        };
+        let updated = {
+            let mut random = &*call.app.random;
+            let mut context = Context { now: call.now(), random: &mut random };
+            write::update(resource, part, &old, decoded.object, &mut context)?
+        };
+        let urgent = sub == Sub::Status;
+        match commit(call, updated, old, stored.revision, options.dry_run, urgent).await {
+            Ok((object, revision, warnings)) => {
+                let warnings = [decoded.warnings, warnings].concat();
+                return Ok(answer(call, options, StatusCode::OK, object, Some(revision), &warnings));
+            }
+            Err(Error::Conflict { have: Some(_), .. }) if attempt < TRIES_MAX => {}
+            Err(failure) => return Err(call.failed(failure)),
+        }
+    }
+    Err(Status::internal("no update was tried"))
+}
+
+/// Commits what an update came to. Answers the object in its stored shape, its revision and warnings.
+pub(crate) async fn commit(
+    call: &Call,
+    updated: Updated,
+    old: Object,
+    seen: Revision,
+    dry_run: bool,
+    urgent: bool,
+) -> Result<(Object, Revision, Vec<String>), Error> {
+    let key = call.key();
+    let (prepared, write) = match updated {
+        Updated::Unchanged { warnings } => return Ok((old, seen, warnings)),
+        Updated::Changed(prepared) => {
+            let write = put(&key, &prepared);
+            (prepared, write)
+        }
+        Updated::Gone(prepared) => {
+            let write = Write::Delete { key: key.clone(), body: prepared.object.to_stored() };
+            (prepared, write)
+        }
+    };
+    if dry_run {
+        return Ok((prepared.object, seen, prepared.warnings));
+    }
+    let guards = vec![Guard::Unchanged { key, revision: seen }];
+    let committed = call.app.store.write(Request { guards, writes: vec![write], urgent }).await?;
+    let revision = committed.revisions.first().copied().unwrap_or(seen);
+    Ok((prepared.object, revision, prepared.warnings))
+}
+
+/// PUT of `namespaces/NAME/finalize`: the only way in which a client changes `spec.finalizers`.
+pub(crate) async fn finalize(call: &Call, body: &[u8]) -> Result<Response, Status> {
+    let options = Options::parse(call, "UpdateOptions")?;
+    let resource = call.target.resource;
+    let decoded = decode::object(resource, body::format(&call.headers)?, body, options.validation)?;
+    let stored = call.stored().await?;
+    let old = stored.object().map_err(|failure| call.failed(failure))?;
+    write::preconditions(resource, &old, stored.revision.0, &decoded.object)?;
+    let mut new = old.clone();
+    let finalizers = decoded.object.get(&["spec", "finalizers"]).cloned();
+    let finalizers = finalizers.unwrap_or_else(|| Value::Array(Vec::new()));
+    if let Value::Object(spec) = new.0.entry("spec").or_insert_with(|| Value::Object(serde_json::Map::new())) {
+        spec.insert("finalizers".to_owned(), finalizers);
+    }
+    let updated = match write::update_own(resource, &old, new) {
+        Updated::Changed(prepared) if is_free(&prepared.object) => Updated::Gone(prepared),
+        other @ (Updated::Changed(_) | Updated::Unchanged { .. } | Updated::Gone(_)) => other,
+    };
+    let committed = commit(call, updated, old, stored.revision, options.dry_run, true).await;
+    let (object, revision, warnings) = committed.map_err(|failure| call.failed(failure))?;
+    Ok(answer(call, &options, StatusCode::OK, object, Some(revision), &[decoded.warnings, warnings].concat()))
+}
+
+/// Whether nothing keeps a namespace that is being deleted.
+fn is_free(namespace: &Object) -> bool {
+    let is_empty = |path: &[&str]| namespace.get(path).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    namespace.get(&["metadata", "deletionTimestamp"]).is_some()
+        && is_empty(&["metadata", "finalizers"])
+        && is_empty(&["spec", "finalizers"])
+}
+
+/// A copy of a stored object in the shape under which `resource` serves it.
+fn served_copy(resource: &Resource, object: &Object) -> Object {
+    if is_stored_shape(resource) { object.clone() } else { resource.rules.from_stored(object.clone()) }
+}
+
+/// The answer to a write. `object` is in its stored shape.
+fn answer(
+    call: &Call,
+    options: &Options,
+    code: StatusCode,
+    object: Object,
+    revision: Option<Revision>,
+    warnings: &[String],
+) -> Response {
+    let object = served_copy(call.target.resource, &object);
+    let object = match revision {
+        Some(revision) => object.with_revision(revision.0),
+        None => object,
+    };
+    respond::with_warnings(respond::json(code, options.view.one_object(&object, call.now())), warnings)
+}
