@@ -21,6 +21,8 @@ pub mod registry;
 pub mod schema;
 pub mod selector;
 pub mod status;
+#[cfg(test)]
+mod stories;
 pub mod table;
 pub mod time;
 pub mod write;

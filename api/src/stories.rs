@@ -1,14 +1,13 @@
-//! Objects on their way through the public interface: a body is decoded, created, written again, shown and deleted, as the
+//! Tests of objects on their way through the public interface: a body is decoded, created, written again, shown and deleted, as the
 //! server and the controllers do it.
 
-use jiff::Timestamp;
-use jobd_api::{
+use crate::{
     decode::{self, FieldValidation, Format},
+    kind::testing::{Seeded, noon},
     lifecycle::{self, Deletion},
     object::Object,
     registry::{self, Resource, resources},
-    time,
-    write::{self, Context, Part, Random, Updated},
+    write::{self, Context, Part, Updated},
 };
 use k8s_openapi::{
     api::{
@@ -19,19 +18,6 @@ use k8s_openapi::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-struct Seeded(u64);
-
-impl Random for Seeded {
-    fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.0
-    }
-}
-
-fn now() -> Timestamp {
-    time::parse("2026-11-20T21:00:00Z").unwrap()
-}
-
 fn find(group: &str, plural: &str) -> &'static Resource {
     registry::find(group, "v1", plural).unwrap()
 }
@@ -40,7 +26,7 @@ fn find(group: &str, plural: &str) -> &'static Resource {
 fn create(resource: &Resource, body: &str) -> Object {
     let decoded = decode::object(resource, Format::Json, body.as_bytes(), FieldValidation::Strict).unwrap();
     let namespace = if resource.namespaced { "default" } else { "" };
-    let mut context = Context { now: now(), random: &mut Seeded(3) };
+    let mut context = Context { now: noon(), random: &mut Seeded(3) };
     write::create(resource, namespace, decoded.object, &mut context).unwrap().object
 }
 
@@ -48,7 +34,7 @@ fn create(resource: &Resource, body: &str) -> Object {
 fn put(resource: &Resource, part: Part, old: &Object, body: &str) -> Updated {
     let decoded = decode::object(resource, Format::Json, body.as_bytes(), FieldValidation::Strict).unwrap();
     write::preconditions(resource, old, 7, &decoded.object).unwrap();
-    write::update(resource, part, old, decoded.object, &mut Context { now: now(), random: &mut Seeded(4) }).unwrap()
+    write::update(resource, part, old, decoded.object, &mut Context { now: noon(), random: &mut Seeded(4) }).unwrap()
 }
 
 /// One small body per resource.
@@ -125,7 +111,7 @@ fn a_job_from_manifest_to_deletion() {
     assert_eq!(prepared.object.get(&["metadata", "generation"]), Some(&2.into()));
 
     let foreground = DeleteOptions { propagation_policy: Some("Foreground".to_owned()), ..DeleteOptions::default() };
-    let decided = lifecycle::delete(jobs, &prepared.object, 8, &foreground, now()).unwrap();
+    let decided = lifecycle::delete(jobs, &prepared.object, 8, &foreground, noon()).unwrap();
     let Deletion::Mark(marked) = decided.deletion else { panic!("not marked") };
     assert_eq!(marked.object.get(&["metadata", "generation"]), Some(&3.into()));
     assert!(marked.index.deleting);
@@ -142,7 +128,7 @@ fn j2550_a_pod_stays_until_its_node_confirms() {
     let mut pod = create(pods, body(pods));
     let delete = |pod: &Object, grace: Option<i64>| {
         let options = DeleteOptions { grace_period_seconds: grace, ..DeleteOptions::default() };
-        lifecycle::delete(pods, pod, 7, &options, now()).unwrap().deletion
+        lifecycle::delete(pods, pod, 7, &options, noon()).unwrap().deletion
     };
     // Without a node nobody has to confirm anything.
     assert!(matches!(delete(&pod, None), Deletion::Remove(_)));
