@@ -322,32 +322,23 @@ fn raise_generation(resource: &Resource, old: &Object, object: &mut Object) {
         object.metadata_mut().remove("generation");
         return;
     }
-    let asked = |object: &Object| {
-        let mut asked = object.0.clone();
-        for key in ["apiVersion", "kind", "metadata", "status"] {
-            asked.remove(key);
-        }
-        asked
-    };
-    let raise = i64::from(!is_same(&asked(old), &asked(object)));
+    let raise = i64::from(!is_same(&old.0, &object.0, &["apiVersion", "kind", "metadata", "status"]));
     object.metadata_mut().insert("generation".to_owned(), (generation.unwrap_or(1) + raise).into());
 }
 
-/// Whether two objects mean the same: an absent list and an empty one do.
-fn is_same(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
+/// Whether two maps mean the same outside of `except`: an absent list and an empty one do.
+fn is_same(left: &Map<String, Value>, right: &Map<String, Value>, except: &[&str]) -> bool {
     let is_nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-    let covered = |one: &Map<String, Value>, other: &Map<String, Value>| {
-        one.iter().all(|(key, value)| match other.get(key) {
-            Some(other) => is_same_value(value, other),
-            None => is_nothing(value),
-        })
-    };
-    covered(left, right) && right.iter().all(|(key, value)| left.contains_key(key) || is_nothing(value))
+    let counts = |key: &String| !except.contains(&key.as_str());
+    left.iter().filter(|(key, _)| counts(key)).all(|(key, value)| match right.get(key) {
+        Some(other) => is_same_value(value, other),
+        None => is_nothing(value),
+    }) && right.iter().all(|(key, value)| !counts(key) || left.contains_key(key) || is_nothing(value))
 }
 
 fn is_same_value(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Object(left), Value::Object(right)) => is_same(left, right),
+        (Value::Object(left), Value::Object(right)) => is_same(left, right, &[]),
         (Value::Array(left), Value::Array(right)) => {
             left.len() == right.len() && left.iter().zip(right).all(|(left, right)| is_same_value(left, right))
         }
@@ -380,12 +371,23 @@ fn outcome(resource: &Resource, old: &Object, object: Object, warnings: Vec<Stri
     if is_over(resource, &object) {
         return Updated::Gone(prepared(resource, object, warnings));
     }
-    let mut old = old.clone();
-    normalise(&mut old);
-    if old == object {
+    if is_unchanged(old, &object) {
         return Updated::Unchanged { warnings };
     }
     Updated::Changed(prepared(resource, object, warnings))
+}
+
+/// Whether nothing but the version, which `object` has not, tells them apart.
+fn is_unchanged(old: &Object, object: &Object) -> bool {
+    let is_equal = |key: &str, old: &Value, new: &Value| match (key, old, new) {
+        ("metadata", Value::Object(old), Value::Object(new)) => {
+            old.len() - usize::from(old.contains_key("resourceVersion")) == new.len()
+                && new.iter().all(|(key, value)| old.get(key) == Some(value))
+        }
+        (_, old, new) => old == new,
+    };
+    old.0.len() == object.0.len()
+        && object.0.iter().all(|(key, value)| old.0.get(key).is_some_and(|old| is_equal(key, old, value)))
 }
 
 /// Whether nothing holds a deleted object any more: no finalizer, no content, and no grace that its node has to confirm.

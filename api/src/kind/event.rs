@@ -1,5 +1,7 @@
 //! Events, stored in their core shape and served in two (W-188, W-189, W-199).
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -89,7 +91,7 @@ impl Rules for EventRules {
     }
 
     fn field(&self, object: &Object, label: &str) -> Option<String> {
-        let object = &EventRules::EventsV1.to_stored(object.clone());
+        let object = &*stored(object);
         let text = |path: &[&str]| Some(object.text(path).unwrap_or_default().to_owned());
         let involved = match self {
             EventRules::Core => "involvedObject.",
@@ -118,7 +120,7 @@ impl Rules for EventRules {
     }
 
     fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
-        let object = &self.to_stored(object.clone());
+        let object = &*stored(object);
         let text = |path: &[&str]| object.text(path).unwrap_or_default();
         let age = |path: &[&str]| object.text(path).map(|time| age_of(Some(time), now));
         let first = age(&["firstTimestamp"]).or_else(|| age(&["eventTime"])).unwrap_or_else(|| "<unknown>".to_owned());
@@ -296,6 +298,15 @@ fn validate_unchanged(new: &Object, old: &Object, errors: &mut FieldErrors) {
         && new.text(&["eventTime"]).and_then(time::parse) != time::parse(time)
     {
         errors.invalid(&Path::new("eventTime"), json!(new.get(&["eventTime"])), "field is immutable");
+    }
+}
+
+/// The stored shape of an event that may be in either; a long list of events is not copied for it.
+fn stored(object: &Object) -> Cow<'_, Object> {
+    if object.api_version() == EVENTS_V1 {
+        Cow::Owned(EventRules::EventsV1.to_stored(object.clone()))
+    } else {
+        Cow::Borrowed(object)
     }
 }
 
