@@ -187,15 +187,11 @@ impl<'a> Wanted<'a> {
     }
 
     fn check(&self, node: Node, kind: &str, api_version: &str, validation: FieldValidation) -> Result<Decoded, Status> {
-        let mut decoded = self.content(node, validation, &[]).map_err(|text| self.refused(kind, api_version, &text))?;
-        // A served group version of a type that has several is the client's choice (W-96, W-170).
-        if !api_version.is_empty() {
-            decoded.object.0.insert("apiVersion".to_owned(), Value::String(api_version.to_owned()));
-        }
-        Ok(decoded)
+        self.content(node, validation, &[]).map_err(|text| self.refused(kind, api_version, &text))
     }
 
-    /// The object and its warnings, or the text of its refusal.
+    /// The object and its warnings, or the text of its refusal. An older or other name of the same type, which
+    /// [`Self::admit`] let pass, becomes the type's own.
     fn content(&self, node: Node, validation: FieldValidation, found: &[String]) -> Result<Decoded, String> {
         let mut findings = Findings::new(validation == FieldValidation::Ignore);
         for text in found {
@@ -275,3 +271,6 @@ fn is_group_version(api_version: &str) -> bool {
         || (group == "policy" && version == "v1beta1")
         || schema::types().iter().flat_map(|of| &of.gvks).any(|gvk| gvk.group == group && gvk.version == version)
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,6 @@ fn malformed(text: impl std::fmt::Display) -> Status {
 fn too_large(text: &str) -> Status {
     Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: {text}"))
 }
+
+#[cfg(test)]
+mod tests;
