@@ -101,21 +101,6 @@ impl Status {
             .with_details(Self::object_details(resource, name))
     }
 
-    /// W-62: nothing new in a namespace that is being deleted.
-    #[must_use]
-    pub fn namespace_terminating(resource: &Resource, name: &str, namespace: &str) -> Self {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-        let mut status = Self::forbidden(resource, name, &why);
-        if let Some(details) = &mut status.details {
-            details["causes"] = json!([{
-                "reason": "NamespaceTerminating",
-                "message": format!("namespace {namespace} is being terminated"),
-                "field": "metadata.namespace",
-            }]);
-        }
-        status
-    }
-
     /// J-401, W-64.
     #[must_use]
     pub fn invalid(resource: &Resource, name: &str, errors: &FieldErrors) -> Self {
@@ -207,14 +192,6 @@ mod tests {
         check(
             &Status::conflict(jobs(), "u1"),
             r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on jobs.batch \"u1\": the object has been modified; please apply your changes to the latest version and try again","reason":"Conflict","details":{"name":"u1","group":"batch","kind":"jobs"},"code":409}"#,
-        );
-    }
-
-    #[test]
-    fn w62_a_terminating_namespace_takes_nothing_new() {
-        check(
-            &Status::namespace_terminating(registry::find("", "v1", "configmaps").unwrap(), "cz", "nn"),
-            r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"configmaps \"cz\" is forbidden: unable to create new content in namespace nn because it is being terminated","reason":"Forbidden","details":{"name":"cz","kind":"configmaps","causes":[{"reason":"NamespaceTerminating","message":"namespace nn is being terminated","field":"metadata.namespace"}]},"code":403}"#,
         );
     }
 

@@ -14,19 +14,6 @@ pub enum IncludeObject {
     Object,
 }
 
-impl IncludeObject {
-    /// The value of the `includeObject` parameter; absent and empty mean the default (W-148).
-    #[must_use]
-    pub fn find(value: &str) -> Option<Self> {
-        match value {
-            "" | "Metadata" => Some(Self::Metadata),
-            "None" => Some(Self::None),
-            "Object" => Some(Self::Object),
-            _ => None,
-        }
-    }
-}
-
 /// `columnDefinitions` of a resource, all of them, priority 1 included (W-147).
 #[must_use]
 pub fn columns(resource: &Resource) -> Value {
@@ -109,7 +96,5 @@ mod tests {
         );
         assert_eq!(embedded(IncludeObject::None)["object"], Value::Null);
         assert_eq!(embedded(IncludeObject::Object)["object"], Value::Object(config_map.0.clone()));
-        assert_eq!(IncludeObject::find(""), Some(IncludeObject::Metadata));
-        assert_eq!(IncludeObject::find("Foo"), None);
     }
 }
