@@ -1,3 +1,341 @@
-//! The pod runner: pods -> containers. Images, volumes, logs, probes of state. Never sees HTTP.
+//! The pod runner: pods -> containers. Observes a pod, its attempts and its container, lets [`decide`] say the one next thing, and does it
+//! ([`act`]), until there is something to wait for. Never sees HTTP.
+//!
+//! Owns the attempts in the store, the directories of pods, and the containers with this instance's label. All rules are in pure files:
+//! `decide`, `exit`, `spec`, `environment`, `status`, `restart`.
 
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jobd_api::registry::Kind;
+use k8s_openapi::api::core::v1::Pod;
+use tracing::debug;
+
+use crate::{
+    driver::{Controller, Error, Next, Waker},
+    engine::Engine,
+    recorder::Recorder,
+    store::{self, Attempt, Change, ChangeType, Store, Stored, attempts::AttemptState},
+    sys::{Clock, Now},
+};
+
+mod act;
+mod chores;
+pub mod containers;
+pub mod decide;
+pub mod environment;
+pub mod events;
+pub mod exit;
+mod images;
+pub mod logs;
+pub mod observed;
+mod read;
+pub mod restart;
+mod run;
+mod slots;
+pub mod spec;
+pub mod status;
 pub mod streams;
+pub mod termination;
+pub mod volumes;
+
+use chores::Chores;
+use containers::Containers;
+use images::Images;
+use observed::{Call, History, Memory, NodeFacts, Observed, PodKey, Seen, Step};
+use slots::Slots;
+use volumes::Directories;
+
+/// How many things are done for one pod in a row, before others have their turn.
+const ACTIONS_MAX: usize = 64;
+/// How soon a pod is looked at again when the engine does not answer; its return wakes the pod too.
+const AWAY_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a pod with unfinished chores is looked at again: a failed chore is not repeated by itself.
+const CHORES_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a node is made of.
+pub struct Parts<E> {
+    pub store: Store,
+    pub engine: Arc<E>,
+    pub clock: Arc<dyn Clock>,
+    pub recorder: Arc<Recorder>,
+    /// Connected to the driver that runs the node ([`crate::driver::Driver::add_with`]).
+    pub waker: Waker<PodKey>,
+    /// CPUs and memory may be zero: the engine is asked at every connect.
+    pub facts: NodeFacts,
+    /// `DATA`; pods lie in `DATA/pods`.
+    pub data_dir: PathBuf,
+    /// How many create and start calls may be in flight (D-1302: twice the cores).
+    pub engine_calls: usize,
+}
+
+/// The pod runner; cheap to clone.
+pub struct Node<E> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E> Clone for Node<E> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+pub(crate) struct Shared<E> {
+    store: Store,
+    engine: Arc<E>,
+    clock: Arc<dyn Clock>,
+    recorder: Arc<Recorder>,
+    waker: Waker<PodKey>,
+    facts: Mutex<Arc<NodeFacts>>,
+    directories: Directories,
+    containers: Containers,
+    images: Images<E>,
+    slots: Slots,
+    chores: Chores,
+    memory: Mutex<HashMap<PodKey, Memory>>,
+    /// uids of deleted pods whose files, containers and attempts may still be there.
+    gone: Mutex<HashMap<PodKey, Vec<String>>>,
+    /// Open readers per container: it is not removed while one reads.
+    readers: Mutex<HashMap<String, usize>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the loop for one pod does next.
+enum Turn {
+    /// Look again.
+    Again,
+    /// Nothing before something changes, or this time since boot.
+    Rest(Option<Duration>),
+}
+
+impl<E: Engine> Node<E> {
+    #[must_use]
+    pub fn new(parts: Parts<E>) -> Self {
+        let Parts { store, engine, clock, recorder, waker, facts, data_dir, engine_calls } = parts;
+        let directories = Directories::new(&data_dir, &facts.instance);
+        if !directories.secrets_in_memory {
+            tracing::warn!("no tmpfs at /run that jobd may write: volumes of secrets lie in the data directory");
+        }
+        let shared = Shared {
+            images: Images::new(Arc::clone(&engine), Arc::clone(&clock), waker.clone()),
+            slots: Slots::new(engine_calls, waker.clone()),
+            chores: Chores::default(),
+            containers: Containers::default(),
+            directories,
+            facts: Mutex::new(Arc::new(facts)),
+            memory: Mutex::default(),
+            gone: Mutex::default(),
+            readers: Mutex::default(),
+            store,
+            engine,
+            clock,
+            recorder,
+            waker,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<E: Engine> Shared<E> {
+    fn facts(&self) -> Arc<NodeFacts> {
+        Arc::clone(&lock(&self.facts))
+    }
+
+    /// Does one thing after the other for one pod, until it has to wait.
+    async fn run_pod(&self, key: &PodKey, memory: &mut Memory) -> Result<Next, Error> {
+        let mut replayed = None;
+        for _ in 0..ACTIONS_MAX {
+            let Some((stored, pod)) = self.pod(key).await? else {
+                self.clean_up(key, None);
+                *memory = Memory::default();
+                return Ok(Next::Idle);
+            };
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            self.clean_up(key, Some(&uid));
+            let facts = self.facts();
+            let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&facts.name);
+            if !bound {
+                return Ok(Next::Idle);
+            }
+            if memory.uid != uid {
+                *memory = Memory { uid: uid.clone(), ..Memory::default() };
+            }
+            let attempts = self.store.attempts(&uid).await?;
+            let chores = self.plan_chores(key, &uid, &attempts);
+            memory.turn_to(next_attempt(&attempts));
+            if memory.preparation.image == Step::Running {
+                memory.preparation.image = Step::Todo;
+            }
+            let now = self.clock.now();
+            let (container, mut history) = self.observe(attempts.last(), memory, now).await;
+            history.add(replayed.as_ref());
+            let mut anchors = std::mem::take(&mut memory.anchors);
+            let observed = Observed {
+                pod: &pod,
+                attempts: &attempts,
+                container: &container,
+                history: &history,
+                memory,
+                node: &facts,
+                now,
+            };
+            let decision = decide::decide(&observed, &mut anchors);
+            memory.anchors = anchors;
+            debug!(
+                namespace = key.namespace,
+                pod = key.name,
+                reason = decision.reason,
+                "{}",
+                name_of(&decision.action)
+            );
+            let scene = act::Scene {
+                key,
+                stored: &stored,
+                pod: &pod,
+                last: attempts.last(),
+                container: &container,
+                now,
+                reason: decision.reason,
+            };
+            match self.act(&scene, decision.action, memory, &mut replayed).await? {
+                Turn::Again => {}
+                Turn::Rest(due) => {
+                    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                    if !chores && status::is_terminal(phase) && pod.metadata.deletion_timestamp.is_none() {
+                        // What is over costs no memory (I-5).
+                        self.images.forget_pod(&uid);
+                        *memory = Memory::default();
+                    }
+                    let due = [due, chores.then(|| now.boot + CHORES_AGAIN)].into_iter().flatten().min();
+                    return Ok(due.map_or(Next::Idle, Next::At));
+                }
+            }
+        }
+        Ok(Next::At(self.clock.now().boot))
+    }
+
+    async fn pod(&self, key: &PodKey) -> Result<Option<(Stored, Pod)>, Error> {
+        let key = store::Key::new(Kind::Pod, key.namespace.clone(), key.name.clone());
+        match self.store.get(&key).await? {
+            Some(stored) => {
+                let pod = stored.typed()?;
+                Ok(Some((stored, pod)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// What is known of the last attempt's container: from memory while it is current, else by inspection.
+    async fn observe(&self, last: Option<&Attempt>, memory: &mut Memory, now: Now) -> (Seen, History) {
+        let Some(last) = last else { return (Seen::Unknown, History::default()) };
+        let asks = match last.state {
+            AttemptState::Ended => false,
+            AttemptState::Creating => {
+                return (memory.calls.found.clone().unwrap_or(Seen::Unknown), History::default());
+            }
+            AttemptState::Starting => memory.calls.start != Call::Unsent,
+            AttemptState::Fencing => memory.calls.fence != Call::Unsent,
+            AttemptState::Running => true,
+        };
+        let Some(id) = last.container_id.as_deref().filter(|_| asks) else {
+            return (Seen::Unknown, History::default());
+        };
+        let seen = match self.containers.current(id) {
+            Some(seen) => seen,
+            None => self.inspect(id, now).await,
+        };
+        if seen == Seen::Absent {
+            memory.calls.doubt_since.get_or_insert(now.boot);
+        }
+        (seen, self.containers.history(id))
+    }
+
+    async fn inspect(&self, id: &str, now: Now) -> Seen {
+        let ticket = self.containers.ticket(id);
+        match self.engine.inspect(id).await {
+            Ok(view) => {
+                self.containers.inspected(ticket, &view, now.wall);
+                Seen::Present(Box::new(view))
+            }
+            Err(crate::engine::Error::NotFound(_)) => Seen::Absent,
+            Err(error) => {
+                debug!(container = id, error = %error, "inspect failed");
+                Seen::Unknown
+            }
+        }
+    }
+}
+
+/// The number of the attempt that is made or under way.
+fn next_attempt(attempts: &[Attempt]) -> u32 {
+    match attempts.last() {
+        Some(last) if last.state == AttemptState::Ended && last.exit.is_some() => last.attempt + 1,
+        Some(last) => last.attempt,
+        None => 0,
+    }
+}
+
+fn name_of(action: &decide::Action) -> &'static str {
+    use decide::Action;
+    match action {
+        Action::Commit(_) => "commit",
+        Action::PrepareVolumes => "prepare volumes",
+        Action::EnsureImage => "ensure image",
+        Action::BuildSpec => "build spec",
+        Action::Create => "create",
+        Action::Start { .. } => "start",
+        Action::Fence { .. } => "fence",
+        Action::Inspect => "inspect",
+        Action::Replay { .. } => "replay events",
+        Action::ReadTermination => "read termination message",
+        Action::Signal { .. } => "signal",
+        Action::Wait(_) => "wait",
+    }
+}
+
+impl<E: Engine> Controller for Node<E> {
+    const NAME: &'static str = "node";
+    type Key = PodKey;
+
+    fn wakes(&self, change: &Change) -> Vec<PodKey> {
+        if change.key.kind != Kind::Pod {
+            return Vec::new();
+        }
+        let key = PodKey { namespace: change.key.namespace.clone(), name: change.key.name.clone() };
+        let ours = change.index.node.as_deref() == Some(self.shared.facts().name.as_str());
+        match change.change_type {
+            ChangeType::Deleted if ours => {
+                // The one thing a later look cannot find out: what is left behind is found by this uid.
+                lock(&self.shared.gone).entry(key.clone()).or_default().push(change.index.uid.clone());
+                vec![key]
+            }
+            ChangeType::Created | ChangeType::Modified if ours => vec![key],
+            ChangeType::Created | ChangeType::Modified | ChangeType::Deleted => Vec::new(),
+        }
+    }
+
+    async fn active(&self) -> Result<Vec<PodKey>, Error> {
+        self.shared.active().await
+    }
+
+    async fn reconcile(&self, key: &PodKey, _now: Now) -> Result<Next, Error> {
+        let shared = &self.shared;
+        let mut memory = lock(&shared.memory).remove(key).unwrap_or_default();
+        memory.waits_for_slot = false;
+        let result = shared.run_pod(key, &mut memory).await;
+        if !memory.waits_for_slot {
+            shared.slots.settle(key);
+        }
+        if memory.is_needed() {
+            lock(&shared.memory).insert(key.clone(), memory);
+        }
+        result
+    }
+}

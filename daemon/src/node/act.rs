@@ -1,0 +1,515 @@
+//! Carries out what `decide` decided, one thing at a time. Rules live in `decide`; here is only how each thing is done, and in which
+//! order its intent becomes durable.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use jobd_api::{
+    registry::Kind,
+    write::{self, Updated},
+};
+use k8s_openapi::api::core::v1::{Container as PodContainer, Pod};
+use serde_json::Value;
+use tracing::{debug, info, warn};
+
+use super::{
+    AWAY_AGAIN, Shared, Turn,
+    containers::{Identity, label},
+    decide::{Action, Commit, Signal},
+    environment::{self, Sources},
+    events,
+    images::{Ensured, Wanted},
+    logs,
+    observed::{Call, Calls, Died, Evidence, History, Memory, PodKey, Seen, Step, Trouble},
+    spec, termination, volumes,
+};
+use crate::{
+    driver::Error,
+    engine::{self, ContainerSpec, Engine, EventAction, Image},
+    failpoint,
+    store::{self, Attempt, Guard, Request, Stored, Write, attempts::AttemptState},
+    sys::Now,
+};
+
+/// J-2524.
+const CONFIG_RETRY: Duration = Duration::from_secs(10);
+/// How soon a call is repeated that the engine could not do for reasons of its own (D-702).
+const INFRASTRUCTURE_RETRY: Duration = Duration::from_secs(5);
+/// How long the engine's memory of events may take to be read.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an action is about.
+pub(super) struct Scene<'a> {
+    pub(super) key: &'a PodKey,
+    pub(super) stored: &'a Stored,
+    pub(super) pod: &'a Pod,
+    pub(super) last: Option<&'a Attempt>,
+    pub(super) container: &'a Seen,
+    pub(super) now: Now,
+    pub(super) reason: &'static str,
+}
+
+impl Scene<'_> {
+    fn pod_container(&self) -> Option<&PodContainer> {
+        self.pod.spec.as_ref()?.containers.first()
+    }
+
+    fn uid(&self) -> &str {
+        self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
+impl<E: Engine> Shared<E> {
+    pub(super) async fn act(
+        &self,
+        scene: &Scene<'_>,
+        action: Action,
+        memory: &mut Memory,
+        replayed: &mut Option<History>,
+    ) -> Result<Turn, Error> {
+        let away = Turn::Rest(Some(scene.now.boot + AWAY_AGAIN));
+        Ok(match action {
+            Action::Commit(commit) => return self.commit(scene, *commit, memory).await,
+            Action::PrepareVolumes => {
+                memory.preparation.volumes = self.prepare_volumes(scene, memory).await?;
+                Turn::Again
+            }
+            Action::EnsureImage => return self.ensure_image(scene, memory).await,
+            Action::BuildSpec => {
+                memory.preparation.spec = self.build_spec(scene, memory).await?;
+                Turn::Again
+            }
+            Action::Create => self.create(scene, memory).await,
+            Action::Start { id } => self.start(scene, &id, memory).await,
+            Action::Fence { id } => self.fence(scene, &id, memory, replayed).await,
+            Action::Inspect => match &scene.last.and_then(|last| last.container_id.clone()) {
+                Some(id) if self.containers.is_connected() => match self.inspect(id, scene.now).await {
+                    Seen::Unknown => away,
+                    Seen::Absent | Seen::Present(_) | Seen::Foreign(_) => Turn::Again,
+                },
+                Some(_) | None => away,
+            },
+            Action::Replay { id } => match self.replay(&id, scene.now).await {
+                Some(history) => {
+                    *replayed = Some(history);
+                    Turn::Again
+                }
+                None => away,
+            },
+            Action::ReadTermination => {
+                failpoint::hit("node.after_die");
+                memory.termination = Some(self.read_termination(scene).await);
+                Turn::Again
+            }
+            Action::Signal { id, signal } => self.signal(scene, &id, signal, memory).await,
+            Action::Wait(due) => Turn::Rest(due),
+        })
+    }
+
+    /// Stores attempt, status and events in one transaction, guarded by the pod's revision.
+    async fn commit(&self, scene: &Scene<'_>, commit: Commit, memory: &mut Memory) -> Result<Turn, Error> {
+        let Commit { attempt, status, events, confirm_deletion } = commit;
+        let old = scene.stored.object()?;
+        let mut new = old.clone();
+        let status = serde_json::to_value(&status).map_err(|error| Error::Other(error.to_string()))?;
+        new.0.insert("status".to_owned(), status);
+        if confirm_deletion {
+            new.metadata_mut().insert("deletionGracePeriodSeconds".to_owned(), Value::from(0));
+        }
+        let key = scene.stored.key.clone();
+        let mut writes: Vec<Write> = Vec::new();
+        let mut gone = false;
+        match write::update_own(Kind::Pod.resource(), &old, new) {
+            Updated::Unchanged { warnings: _ } => {}
+            Updated::Changed(prepared) => {
+                writes.push(Write::Put { key: key.clone(), index: prepared.index, body: prepared.object.to_stored() })
+            }
+            Updated::Gone(prepared) => {
+                gone = true;
+                writes.push(Write::Delete { key: key.clone(), body: prepared.object.to_stored() });
+                writes.push(Write::ForgetAttempts { pod_uid: scene.uid().to_owned() });
+            }
+        }
+        let state = attempt.as_ref().map(|attempt| attempt.state);
+        if !gone {
+            writes.extend(attempt.clone().map(|attempt| Write::Attempt(Box::new(attempt))));
+        }
+        writes.extend(events.iter().filter_map(|event| self.recorder.record(event, scene.now)));
+        let guards = vec![Guard::Unchanged { key, revision: scene.stored.revision }];
+        if state == Some(AttemptState::Ended) {
+            failpoint::hit("node.before_status_commit");
+        }
+        match self.store.write(Request { guards, writes, urgent: true }).await {
+            Ok(_) => {}
+            Err(store::Error::Conflict { .. }) => {
+                debug!(namespace = scene.key.namespace, pod = scene.key.name, "somebody else wrote; looking again");
+                return Ok(Turn::Again);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        memory.events.clear();
+        if let Some(attempt) = &attempt {
+            self.committed(scene, attempt, memory);
+        }
+        Ok(Turn::Again)
+    }
+
+    /// What a stored attempt means for this process's calls.
+    fn committed(&self, scene: &Scene<'_>, attempt: &Attempt, memory: &mut Memory) {
+        match attempt.state {
+            AttemptState::Creating => {
+                failpoint::hit("node.after_create_intent");
+                memory.turn_to(attempt.attempt);
+                memory.calls = Calls::default();
+            }
+            // Only now, and only in this process, is it certain that start was not sent yet.
+            AttemptState::Starting => memory.calls.start = Call::Unsent,
+            AttemptState::Fencing => memory.calls.fence = Call::Unsent,
+            AttemptState::Running => {
+                // What was observed while the start was in doubt no longer matters.
+                memory.calls = Calls::default();
+            }
+            AttemptState::Ended => {
+                failpoint::hit("node.after_status_commit");
+                self.log_end(scene, attempt);
+            }
+        }
+    }
+
+    fn log_end(&self, scene: &Scene<'_>, attempt: &Attempt) {
+        let PodKey { namespace, name: pod } = scene.key;
+        let (container, number) = (&attempt.container, attempt.attempt);
+        match &attempt.exit {
+            Some(exit) => info!(
+                namespace,
+                pod,
+                container,
+                attempt = number,
+                exit_code = exit.exit_code,
+                reason = exit.reason,
+                "container {container} of pod {namespace}/{pod} ended: {} ({})",
+                exit.reason,
+                exit.exit_code
+            ),
+            None => info!(
+                namespace,
+                pod,
+                container,
+                attempt = number,
+                reason = scene.reason,
+                "container {container} of pod {namespace}/{pod} was not started: {}",
+                scene.reason
+            ),
+        }
+    }
+
+    async fn sources(&self, pod: &Pod) -> Result<Sources, Error> {
+        let references = environment::references(pod);
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let mut sources = Sources::default();
+        for name in references.config_maps {
+            let key = store::Key::new(Kind::ConfigMap, namespace.clone(), name.clone());
+            if let Some(stored) = self.store.get(&key).await? {
+                sources.config_maps.insert(name, stored.typed()?);
+            }
+        }
+        for name in references.secrets {
+            let key = store::Key::new(Kind::Secret, namespace.clone(), name.clone());
+            if let Some(stored) = self.store.get(&key).await? {
+                sources.secrets.insert(name, stored.typed()?);
+            }
+        }
+        Ok(sources)
+    }
+
+    async fn prepare_volumes(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Step, Error> {
+        let sources = self.sources(scene.pod).await?;
+        let (directories, pod, facts) = (self.directories.clone(), scene.pod.clone(), self.facts());
+        let stamp = scene.now.wall.as_millisecond().to_string();
+        let made =
+            tokio::task::spawn_blocking(move || volumes::prepare(&directories, &pod, &sources, &facts, &stamp)).await;
+        let made = made.map_err(|error| Error::Other(error.to_string()))?;
+        Ok(match made {
+            Ok(()) => Step::Done,
+            Err(volumes::VolumeError { volume, message }) => {
+                memory.events.push(events::failed_mount(scene.pod, &volume, &message));
+                Step::Trouble(Trouble {
+                    reason: "ContainerCreating".to_owned(),
+                    message: String::new(),
+                    retry_at: scene.now.boot + CONFIG_RETRY,
+                })
+            }
+        })
+    }
+
+    async fn ensure_image(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Turn, Error> {
+        let Some(container) = scene.pod_container() else { return Ok(Turn::Rest(None)) };
+        let sources = self.sources(scene.pod).await?;
+        let wanted = Wanted { key: scene.key, pod: scene.pod, container, sources: &sources };
+        memory.preparation.image = match self.images.ensure(&wanted, scene.now, &mut memory.events).await {
+            Ensured::Present(image) => {
+                memory.image = Some(image);
+                Step::Done
+            }
+            Ensured::Pulling => Step::Running,
+            Ensured::Trouble(trouble) => Step::Trouble(trouble),
+            Ensured::Away => return Ok(Turn::Rest(Some(scene.now.boot + AWAY_AGAIN))),
+        };
+        Ok(Turn::Again)
+    }
+
+    async fn build_spec(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Step, Error> {
+        let Some(container) = scene.pod_container().cloned() else { return Ok(Step::Todo) };
+        let sources = self.sources(scene.pod).await?;
+        let (directories, pod, facts) = (self.directories.clone(), scene.pod.clone(), self.facts());
+        let (image, attempt) = (memory.image.clone().unwrap_or_default(), memory.attempt);
+        let built = tokio::task::spawn_blocking(move || -> Result<ContainerSpec, String> {
+            let environment = environment::resolve(&pod, &container, &sources, &facts)?;
+            let volumes::Mounts { mounts, tmpfs } =
+                volumes::mounts(&directories, &pod, &container, attempt, &environment)?;
+            spec::build(spec::Parts {
+                pod: &pod,
+                container: &container,
+                attempt,
+                environment: &environment,
+                image: &image,
+                mounts,
+                tmpfs,
+                node: &facts,
+            })
+        });
+        Ok(match built.await.map_err(|error| Error::Other(error.to_string()))? {
+            Ok(spec) => {
+                memory.spec = Some(Box::new(spec));
+                Step::Done
+            }
+            Err(message) => self.trouble(scene, memory, "CreateContainerConfigError", message),
+        })
+    }
+
+    /// J-2511, J-2524, J-2580: the pod waits, says why, and tries again.
+    fn trouble(&self, scene: &Scene<'_>, memory: &mut Memory, reason: &str, message: String) -> Step {
+        if let Some(container) = scene.pod_container() {
+            memory.events.push(events::failed(scene.pod, &container.name, format!("Error: {message}")));
+        }
+        Step::Trouble(Trouble { reason: reason.to_owned(), message, retry_at: scene.now.boot + CONFIG_RETRY })
+    }
+
+    async fn create(&self, scene: &Scene<'_>, memory: &mut Memory) -> Turn {
+        let Some(spec) = memory.spec.clone() else {
+            memory.preparation.spec = Step::Todo;
+            return Turn::Again;
+        };
+        let Some(slot) = self.slots.acquire(scene.key) else {
+            memory.waits_for_slot = true;
+            return Turn::Rest(None);
+        };
+        memory.preparation.create = Step::Done;
+        let result = self.engine.create(&spec).await;
+        drop(slot);
+        failpoint::hit("node.after_create_sent");
+        match result {
+            Ok(id) => {
+                if let Some(identity) = Identity::find(&spec.labels) {
+                    self.containers.created(&id, identity);
+                }
+                memory.calls.created = Some(id);
+                Turn::Again
+            }
+            Err(engine::Error::Conflict(_)) => {
+                // The name is taken: by an earlier create of this attempt, or by a stranger (D-401, F-10).
+                memory.calls.found = match self.inspect(&spec.name, scene.now).await {
+                    Seen::Present(found) if is_ours(&found.labels, &spec) => Some(Seen::Present(found)),
+                    Seen::Present(found) => Some(Seen::Foreign(found.id)),
+                    Seen::Unknown => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
+                    Seen::Absent | Seen::Foreign(_) => None,
+                };
+                Turn::Again
+            }
+            Err(engine::Error::NotFound(message)) if message.contains("No such image") => {
+                self.images.forget_image(&spec.image);
+                memory.preparation.image = Step::Todo;
+                memory.preparation.spec = Step::Todo;
+                Turn::Again
+            }
+            Err(engine::Error::Unreachable(_) | engine::Error::NotModified) => {
+                Turn::Rest(Some(scene.now.boot + AWAY_AGAIN))
+            }
+            Err(engine::Error::Infrastructure(message)) => {
+                let PodKey { namespace, name } = scene.key;
+                warn!(namespace, pod = name, error = message, "the engine could not create a container; trying again");
+                memory.preparation.create = Step::Trouble(Trouble {
+                    reason: "CreateContainerError".to_owned(),
+                    message,
+                    retry_at: scene.now.boot + INFRASTRUCTURE_RETRY,
+                });
+                Turn::Again
+            }
+            Err(engine::Error::NotFound(message) | engine::Error::Refused { status: _, message }) => {
+                memory.preparation.create = self.trouble(scene, memory, "CreateContainerError", message);
+                // What was refused may be put right in the meantime (a config map, a volume).
+                memory.preparation.volumes = Step::Todo;
+                memory.preparation.spec = Step::Todo;
+                Turn::Again
+            }
+        }
+    }
+
+    /// Sends start: once in the life of an attempt, whatever comes back (D-403, D-406).
+    async fn start(&self, scene: &Scene<'_>, id: &str, memory: &mut Memory) -> Turn {
+        let Some(slot) = self.slots.acquire(scene.key) else {
+            memory.waits_for_slot = true;
+            return Turn::Rest(None);
+        };
+        // From here on it may have been sent.
+        memory.calls.start = Call::Lost;
+        let result = self.engine.start(id).await;
+        drop(slot);
+        failpoint::hit("node.after_start_sent");
+        match result {
+            Ok(()) | Err(engine::Error::NotModified) => memory.calls.start = Call::Done,
+            Err(engine::Error::Refused { status: _, message }) => memory.calls.start = Call::Refused(message),
+            Err(
+                error @ (engine::Error::Infrastructure(_) | engine::Error::NotFound(_) | engine::Error::Conflict(_)),
+            ) => {
+                // Not proof of anything (D-1602): the fence decides. If it never ran, it is tried again, not at once.
+                let PodKey { namespace, name } = scene.key;
+                warn!(namespace, pod = name, error = %error, "the engine could not start a container; looking what became of it");
+                memory.preparation.create = Step::Trouble(Trouble {
+                    reason: "RunContainerError".to_owned(),
+                    message: error.to_string(),
+                    retry_at: scene.now.boot + INFRASTRUCTURE_RETRY,
+                });
+            }
+            Err(engine::Error::Unreachable(_)) => {}
+        }
+        self.containers.suspect(id);
+        Turn::Again
+    }
+
+    /// Removes without force: what runs is not touched, what is gone by this never ran after it (D-406).
+    async fn fence(&self, scene: &Scene<'_>, id: &str, memory: &mut Memory, replayed: &mut Option<History>) -> Turn {
+        memory.calls.fence = Call::Lost;
+        memory.calls.doubt_since.get_or_insert(scene.now.boot);
+        self.containers.touch(id);
+        let result = self.engine.remove(id, false).await;
+        self.containers.suspect(id);
+        // What was replayed before the fence says nothing about what came after.
+        *replayed = None;
+        match result {
+            Ok(()) | Err(engine::Error::NotFound(_)) => memory.calls.fence = Call::Done,
+            Err(engine::Error::Unreachable(_)) => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
+            Err(error) => memory.calls.fence = Call::Refused(error.to_string()),
+        }
+        Turn::Again
+    }
+
+    /// Asks the engine's memory of events about one container.
+    async fn replay(&self, id: &str, now: Now) -> Option<History> {
+        // From the beginning: the engine keeps few events (D-506), and its stamps may lie before ours if the clock was set.
+        let since = Timestamp::from_second(1).ok();
+        let read = async {
+            let mut stream = self.engine.events(&self.label(), since, Some(now.wall)).await.ok()?;
+            let (mut created, mut destroyed, mut died) = (false, false, None);
+            while let Some(event) = stream.next().await {
+                let event = event.ok()?;
+                if event.id != id {
+                    continue;
+                }
+                match event.action {
+                    EventAction::Create => created = true,
+                    EventAction::Die { exit_code } => died = Some(Died { exit_code, at: event.at }),
+                    EventAction::Destroy => destroyed = true,
+                    EventAction::Start
+                    | EventAction::Oom
+                    | EventAction::Kill(_)
+                    | EventAction::Stop
+                    | EventAction::Pause
+                    | EventAction::Unpause
+                    | EventAction::Other(_) => {}
+                }
+            }
+            let evidence = if created { Evidence::Complete { destroyed } } else { Evidence::Missing };
+            Some(History { evidence, died, ..History::default() })
+        };
+        tokio::time::timeout(REPLAY_TIMEOUT, read).await.ok().flatten()
+    }
+
+    pub(super) fn label(&self) -> String {
+        format!("{}={}", label::INSTANCE, self.facts().instance)
+    }
+
+    /// J-2515.
+    async fn read_termination(&self, scene: &Scene<'_>) -> String {
+        let (Some(container), Some(last)) = (scene.pod_container(), scene.last) else { return String::new() };
+        let pod_dir = self.directories.pod(scene.uid());
+        let text = termination::read(&termination::path(&pod_dir, &container.name, last.attempt));
+        let failed = matches!(scene.container, Seen::Present(found) if found.exit_code != 0);
+        let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+        if !text.is_empty() || !failed || !fallback {
+            return text;
+        }
+        let path = logs::path(&pod_dir, &container.name, last.attempt);
+        if let Some(id) = &last.container_id
+            && !path.exists()
+            && let Err(error) = logs::copy(&*self.engine, id, &path).await
+        {
+            debug!(error = %error, "no log to take the termination message from");
+        }
+        let lines = tokio::task::spawn_blocking(move || logs::tail(&path, termination::FALLBACK_LINES)).await;
+        termination::from_log(&lines.ok().and_then(Result::ok).unwrap_or_default())
+    }
+
+    async fn signal(&self, scene: &Scene<'_>, id: &str, signal: Signal, memory: &mut Memory) -> Turn {
+        let now = scene.now.boot;
+        let name = match signal {
+            Signal::Stop => {
+                if let Some(container) = scene.pod_container() {
+                    memory.events.push(events::killing(scene.pod, &container.name));
+                }
+                self.stop_signal(scene, memory).await
+            }
+            Signal::Kill => "SIGKILL".to_owned(),
+        };
+        self.containers.touch(id);
+        let result = self.engine.kill(id, &name).await;
+        match result {
+            Err(engine::Error::Unreachable(_)) => return Turn::Rest(Some(now + AWAY_AGAIN)),
+            Ok(()) => {}
+            // It does not run any more, or the engine cannot: the next look tells.
+            Err(error) => {
+                debug!(container = id, error = %error, "signal not delivered");
+                self.containers.suspect(id);
+            }
+        }
+        match signal {
+            Signal::Stop => memory.calls.term_at = Some(now),
+            Signal::Kill => memory.calls.kill_at = Some(now),
+        }
+        Turn::Again
+    }
+
+    /// The pod's, else the image's, else TERM.
+    async fn stop_signal(&self, scene: &Scene<'_>, memory: &mut Memory) -> String {
+        let container = scene.pod_container();
+        if let Some(signal) = container.and_then(|one| one.lifecycle.as_ref()?.stop_signal.clone()) {
+            return signal;
+        }
+        if memory.image.is_none()
+            && let Seen::Present(found) = scene.container
+            && let Ok(image) = self.engine.inspect_image(&found.image_id).await
+        {
+            memory.image = Some(image);
+        }
+        let signal = memory.image.as_ref().map(|Image { stop_signal, .. }| stop_signal.clone());
+        signal.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned())
+    }
+}
+
+/// D-401: the labels say whose it is.
+fn is_ours(found: &BTreeMap<String, String>, spec: &ContainerSpec) -> bool {
+    [label::INSTANCE, label::UID, label::CONTAINER, label::ATTEMPT]
+        .into_iter()
+        .all(|name| found.get(name) == spec.labels.get(name))
+}

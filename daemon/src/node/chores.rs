@@ -1,0 +1,252 @@
+//! What is done off the critical path by two workers (D-1302): logs are copied, containers removed, and what is left of deleted
+//! pods is cleaned up. A chore that fails is dropped; the pod's next look plans it again.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use super::{Shared, lock, logs, observed::PodKey, spec};
+use crate::{
+    driver::Error,
+    engine::{self, Engine},
+    store::{Attempt, Guard, Request, Write, attempts::AttemptState},
+};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Chore {
+    /// Keep an ended attempt's log, then remove its container (D-612).
+    Collect { key: PodKey, uid: String, container: String, attempt: u32 },
+    /// Remove a container that no attempt accounts for (I-4, R-5).
+    RemoveOrphan { key: PodKey, id: String },
+    /// Remove everything of a pod that is gone.
+    CleanPod { key: PodKey, uid: String },
+}
+
+impl Chore {
+    fn key(&self) -> &PodKey {
+        match self {
+            Self::Collect { key, .. } | Self::RemoveOrphan { key, .. } | Self::CleanPod { key, .. } => key,
+        }
+    }
+}
+
+/// The queue; each chore is in it once.
+#[derive(Default)]
+pub(super) struct Chores {
+    queue: Mutex<Queue>,
+    added: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Chore>,
+    /// Waiting or being done.
+    known: BTreeSet<Chore>,
+}
+
+impl Chores {
+    pub(super) fn add(&self, chore: Chore) {
+        let mut queue = lock(&self.queue);
+        if queue.known.insert(chore.clone()) {
+            queue.waiting.push_back(chore);
+            self.added.notify_one();
+        }
+    }
+
+    async fn next(&self) -> Chore {
+        loop {
+            if let Some(chore) = lock(&self.queue).waiting.pop_front() {
+                return chore;
+            }
+            self.added.notified().await;
+        }
+    }
+
+    fn done(&self, chore: &Chore) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).known.remove(chore);
+    }
+}
+
+/// How a chore ended.
+enum Outcome {
+    Done,
+    /// A reader is still at it; its end wakes the pod.
+    Later,
+}
+
+impl<E: Engine> Shared<E> {
+    /// Does chores for ever.
+    pub(super) async fn work(&self) {
+        loop {
+            let chore = self.chores.next().await;
+            // More than one may have been added under one notification.
+            self.chores.added.notify_one();
+            let result = self.perform(&chore).await;
+            self.chores.done(&chore);
+            match result {
+                Ok(Outcome::Done | Outcome::Later) => {}
+                Err(error) => {
+                    let PodKey { namespace, name } = chore.key();
+                    debug!(namespace, pod = name, error = %error, "chore failed; it is planned again");
+                }
+            }
+        }
+    }
+
+    /// Does what is queued now; for the simulation, which has no workers.
+    pub(super) async fn work_once(&self) {
+        loop {
+            let Some(chore) = lock(&self.chores.queue).waiting.pop_front() else { return };
+            let _ = self.perform(&chore).await;
+            self.chores.done(&chore);
+        }
+    }
+
+    /// Plans what ended attempts and unaccounted containers of a pod need. Answers whether anything is left to do.
+    pub(super) fn plan_chores(&self, key: &PodKey, uid: &str, attempts: &[Attempt]) -> bool {
+        let mut planned = false;
+        for attempt in attempts {
+            let Attempt { container, attempt: number, state, logs_copied, removed, .. } = attempt;
+            if *state == AttemptState::Ended && !(*logs_copied && *removed) {
+                planned = true;
+                self.chores.add(Chore::Collect {
+                    key: key.clone(),
+                    uid: uid.to_owned(),
+                    container: container.clone(),
+                    attempt: *number,
+                });
+            }
+        }
+        for (id, identity) in self.containers.of_pod(key) {
+            let accounted = attempts.iter().any(|attempt| {
+                attempt.container == identity.container && attempt.attempt == identity.attempt && !attempt.removed
+            });
+            if identity.uid == uid && !accounted {
+                planned = true;
+                self.chores.add(Chore::RemoveOrphan { key: key.clone(), id });
+            }
+        }
+        planned
+    }
+
+    /// Plans the removal of what other uids left under this pod's name.
+    pub(super) fn clean_up(&self, key: &PodKey, uid: Option<&str>) {
+        let mut uids: BTreeSet<String> = lock(&self.gone).remove(key).unwrap_or_default().into_iter().collect();
+        uids.extend(self.containers.of_pod(key).into_iter().map(|(_, identity)| identity.uid));
+        for other in uids.into_iter().filter(|other| Some(other.as_str()) != uid && !other.is_empty()) {
+            self.chores.add(Chore::CleanPod { key: key.clone(), uid: other });
+        }
+    }
+
+    async fn perform(&self, chore: &Chore) -> Result<Outcome, Error> {
+        match chore {
+            Chore::Collect { key, uid, container, attempt } => self.collect(key, uid, container, *attempt).await,
+            Chore::RemoveOrphan { key, id } => {
+                let PodKey { namespace, name } = key;
+                warn!(namespace, pod = name, container = id, "removing a container that no attempt accounts for");
+                self.remove_container(id).await?;
+                Ok(Outcome::Done)
+            }
+            Chore::CleanPod { key, uid } => self.clean_pod(key, uid).await,
+        }
+    }
+
+    async fn collect(&self, key: &PodKey, uid: &str, container: &str, number: u32) -> Result<Outcome, Error> {
+        let Some((_, pod)) = self.pod(key).await? else { return Ok(Outcome::Done) };
+        if pod.metadata.uid.as_deref() != Some(uid) {
+            return Ok(Outcome::Done);
+        }
+        let find = |attempts: Vec<Attempt>| {
+            attempts.into_iter().find(|one| one.container == container && one.attempt == number)
+        };
+        let Some(attempt) = find(self.store.attempts(uid).await?) else { return Ok(Outcome::Done) };
+        if attempt.state != AttemptState::Ended || (attempt.logs_copied && attempt.removed) {
+            return Ok(Outcome::Done);
+        }
+        let name = spec::name(uid, container, number);
+        let id = attempt.container_id.clone().unwrap_or(name);
+        let path = logs::path(&self.directories.pod(uid), container, number);
+        if !attempt.logs_copied && attempt.exit.is_some() && !path.exists() {
+            logs::copy(&*self.engine, &id, &path).await.map_err(|error| Error::Other(error.to_string()))?;
+        }
+        if lock(&self.readers).contains_key(&id) {
+            return Ok(Outcome::Later);
+        }
+        self.remove_container(&id).await?;
+        self.finish_attempt(key, Attempt { logs_copied: true, removed: true, ..attempt }).await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Records that nothing is left of an attempt but its log. Guarded by the pod, so that no row outlives it.
+    async fn finish_attempt(&self, key: &PodKey, attempt: Attempt) -> Result<(), Error> {
+        for _ in 0..8 {
+            let Some((stored, pod)) = self.pod(key).await? else { return Ok(()) };
+            if pod.metadata.uid.as_deref() != Some(attempt.pod_uid.as_str()) {
+                return Ok(());
+            }
+            let guards = vec![Guard::Unchanged { key: stored.key.clone(), revision: stored.revision }];
+            let writes = vec![Write::Attempt(Box::new(attempt.clone()))];
+            match self.store.write(Request { guards, writes, urgent: true }).await {
+                Err(crate::store::Error::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gone is success (D-804).
+    async fn remove_container(&self, id: &str) -> Result<(), Error> {
+        self.containers.touch(id);
+        match self.engine.remove(id, true).await {
+            Ok(()) | Err(engine::Error::NotFound(_)) => {
+                self.containers.forget(id);
+                Ok(())
+            }
+            Err(error) => Err(Error::Other(error.to_string())),
+        }
+    }
+
+    async fn clean_pod(&self, key: &PodKey, uid: &str) -> Result<Outcome, Error> {
+        if self.store.get_by_uid(jobd_api::registry::Kind::Pod, uid).await?.is_some() {
+            return Ok(Outcome::Done);
+        }
+        let again = |error: Error| {
+            // The pod is not looked at by itself any more, so it is remembered here.
+            lock(&self.gone).entry(key.clone()).or_default().push(uid.to_owned());
+            error
+        };
+        for (id, identity) in self.containers.of_pod(key) {
+            if identity.uid == uid {
+                self.remove_container(&id).await.map_err(again)?;
+            }
+        }
+        let attempts = self.store.attempts(uid).await.map_err(|error| again(error.into()))?;
+        for attempt in &attempts {
+            let id = attempt.container_id.clone();
+            let id = id.unwrap_or_else(|| spec::name(uid, &attempt.container, attempt.attempt));
+            if !attempt.removed {
+                self.remove_container(&id).await.map_err(again)?;
+            }
+        }
+        if !attempts.is_empty() {
+            let writes = vec![Write::ForgetAttempts { pod_uid: uid.to_owned() }];
+            let request = Request { guards: Vec::new(), writes, urgent: true };
+            self.store.write(request).await.map_err(|error| again(error.into()))?;
+        }
+        self.images.forget_pod(uid);
+        let (directories, owned) = (self.directories.clone(), uid.to_owned());
+        let removed = tokio::task::spawn_blocking(move || directories.remove_pod(&owned)).await;
+        match removed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(uid, error = %error, "files of a deleted pod remain"),
+            Err(error) => warn!(uid, error = %error, "files of a deleted pod remain"),
+        }
+        Ok(Outcome::Done)
+    }
+}

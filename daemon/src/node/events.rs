@@ -1,0 +1,91 @@
+//! The kubelet's events about a pod (J-2572 to J-2585).
+#![deny(clippy::disallowed_methods)]
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::recorder::{EventSpec, EventType, Involved, Source};
+
+/// An event about the pod itself.
+#[must_use]
+pub fn pod(pod: &Pod, event_type: EventType, reason: &str, message: impl Into<String>) -> EventSpec {
+    let metadata = &pod.metadata;
+    EventSpec {
+        involved: Involved {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            field_path: None,
+        },
+        source: Source::Kubelet,
+        event_type,
+        reason: reason.to_owned(),
+        message: message.into(),
+    }
+}
+
+/// An event about one of its containers.
+#[must_use]
+pub fn container(
+    of: &Pod,
+    container: &str,
+    event_type: EventType,
+    reason: &str,
+    message: impl Into<String>,
+) -> EventSpec {
+    let mut event = pod(of, event_type, reason, message);
+    event.involved.field_path = Some(format!("spec.containers{{{container}}}"));
+    event
+}
+
+/// J-2575 to J-2578, J-2580: a Warning `Failed` about a container.
+#[must_use]
+pub fn failed(of: &Pod, name: &str, message: impl Into<String>) -> EventSpec {
+    container(of, name, EventType::Warning, "Failed", message)
+}
+
+/// J-2579.
+#[must_use]
+pub fn created(of: &Pod, name: &str) -> EventSpec {
+    container(of, name, EventType::Normal, "Created", "Container created")
+}
+
+/// J-2579.
+#[must_use]
+pub fn started(of: &Pod, name: &str) -> EventSpec {
+    container(of, name, EventType::Normal, "Started", "Container started")
+}
+
+/// J-2581.
+#[must_use]
+pub fn restart_backoff(of: &Pod, name: &str) -> EventSpec {
+    let message = format!("Back-off restarting failed container {name} in pod {}", pod_identity(of));
+    container(of, name, EventType::Warning, "BackOff", message)
+}
+
+/// J-2582.
+#[must_use]
+pub fn killing(of: &Pod, name: &str) -> EventSpec {
+    container(of, name, EventType::Normal, "Killing", format!("Stopping container {name}"))
+}
+
+/// J-2584.
+#[must_use]
+pub fn failed_mount(of: &Pod, volume: &str, error: &str) -> EventSpec {
+    let message = format!("MountVolume.SetUp failed for volume \"{volume}\" : {error}");
+    pod(of, EventType::Warning, "FailedMount", message)
+}
+
+/// `<pod>_<ns>(<uid>)`, how messages name a pod.
+#[must_use]
+pub fn pod_identity(pod: &Pod) -> String {
+    let metadata = &pod.metadata;
+    format!(
+        "{}_{}({})",
+        metadata.name.as_deref().unwrap_or_default(),
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.uid.as_deref().unwrap_or_default()
+    )
+}

@@ -1,0 +1,240 @@
+//! What the pod runner's decisions rest on: plain data, filled by `mod` and judged by `decide` and `status`.
+#![deny(clippy::disallowed_methods)]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::{engine::Container, recorder::EventSpec, store::Attempt, sys::Now};
+
+/// A pod's place in the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodKey {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// What the engine says about the last attempt's container.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// Nobody asked, or the engine did not answer. Never treated as absent.
+    Unknown,
+    /// The engine answered: there is no such container.
+    Absent,
+    Present(Box<Container>),
+    /// Something that is not ours has the name (F-10); its id.
+    Foreign(String),
+}
+
+/// What the engine's events tell about one container (D-406).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The live stream did not see all of its life, and the engine's memory of events was not asked yet.
+    Unasked,
+    /// Nothing was missed since its creation.
+    Complete { destroyed: bool },
+    /// Its creation is no longer among the events: something may have been missed.
+    Missing,
+}
+
+/// A `die` event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Died {
+    pub exit_code: i64,
+    pub at: Timestamp,
+}
+
+/// What this process knows about one container beyond its last inspection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    pub evidence: Evidence,
+    /// Its `die` event, received live or found again: then its exit code is a real one (D-602).
+    pub died: Option<Died>,
+    /// Somebody else sent it a signal or a stop through the engine (D-601, D-603).
+    pub killed_by_stranger: bool,
+    /// The engine went away while it ran, and does not keep containers alive over its own restart (D-603).
+    pub engine_was_away: bool,
+    /// When it was last known to run.
+    pub last_running: Option<Timestamp>,
+    /// Two sweeps found that its process is gone although the engine calls it running (D-1604).
+    pub lost: bool,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            evidence: Evidence::Unasked,
+            died: None,
+            killed_by_stranger: false,
+            engine_was_away: false,
+            last_running: None,
+            lost: false,
+        }
+    }
+}
+
+impl History {
+    /// Adds what was found in the engine's memory of events.
+    pub fn add(&mut self, replayed: Option<&History>) {
+        let Some(replayed) = replayed else { return };
+        if self.evidence == Evidence::Unasked {
+            self.evidence = replayed.evidence.clone();
+        }
+        if self.died.is_none() {
+            self.died = replayed.died.clone();
+        }
+    }
+}
+
+/// How far this process's own call of one kind has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Call {
+    /// This process recorded the intent and has sent nothing yet.
+    Unsent,
+    /// The engine did it.
+    Done,
+    /// The engine refused; nothing happened. With its words.
+    Refused(String),
+    /// Sent without an answer, or this process does not know (it was started since).
+    #[default]
+    Lost,
+}
+
+/// This process's calls for the last attempt. Gone after a restart: then every call counts as lost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calls {
+    pub start: Call,
+    pub fence: Call,
+    /// What was found under the name when create said that it is taken (F-10).
+    pub found: Option<Seen>,
+    /// The id that create answered.
+    pub created: Option<String>,
+    /// When the doubt about a removed container began, since boot.
+    pub doubt_since: Option<Duration>,
+    /// When the stop signal was sent, since boot.
+    pub term_at: Option<Duration>,
+    /// When KILL was last sent, since boot.
+    pub kill_at: Option<Duration>,
+}
+
+/// Why a container waits (J-2511), and when to try again, since boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub reason: String,
+    pub message: String,
+    pub retry_at: Duration,
+}
+
+/// One step of the preparation of an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Step {
+    #[default]
+    Todo,
+    /// Runs in the background; its end wakes the pod.
+    Running,
+    Done,
+    Trouble(Trouble),
+}
+
+/// What must be there before a container can be created, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preparation {
+    pub volumes: Step,
+    pub image: Step,
+    pub spec: Step,
+    /// Create itself: refused or put off by the engine.
+    pub create: Step,
+}
+
+/// Wall deadlines tied to boot time when they are first seen, so that a jump of the wall clock moves none (I-10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Anchors(BTreeMap<Timestamp, Duration>);
+
+impl Anchors {
+    /// The boot time at which this wall time comes.
+    pub fn boot(&mut self, wall: Timestamp, now: Now) -> Duration {
+        *self.0.entry(wall).or_insert_with(|| {
+            let ahead = wall.duration_since(now.wall);
+            match Duration::try_from(ahead) {
+                Ok(ahead) => now.boot.saturating_add(ahead),
+                Err(_) => now.boot.saturating_sub(ahead.unsigned_abs()),
+            }
+        })
+    }
+}
+
+/// What the runner remembers of a pod between two looks. All of it can be lost.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub uid: String,
+    /// The attempt that `calls` and `preparation` are about.
+    pub attempt: u32,
+    pub calls: Calls,
+    pub preparation: Preparation,
+    pub anchors: Anchors,
+    /// Events that go with the next commit.
+    pub events: Vec<EventSpec>,
+    /// The last words of the ended container, once they were read (J-2515).
+    pub termination: Option<String>,
+    /// The image's facts, once they are known.
+    pub image: Option<crate::engine::Image>,
+    /// It left its place in the queue for engine calls behind in this pass.
+    pub waits_for_slot: bool,
+    /// What is to be created, once it is built.
+    pub spec: Option<Box<crate::engine::ContainerSpec>>,
+}
+
+impl Memory {
+    /// There is something in it that another look would have to find out again.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        !self.uid.is_empty()
+    }
+
+    /// Forgets what belongs to another attempt.
+    pub fn turn_to(&mut self, attempt: u32) {
+        if self.attempt != attempt {
+            self.attempt = attempt;
+            self.calls = Calls::default();
+            self.preparation = Preparation::default();
+            self.spec = None;
+            self.termination = None;
+        }
+    }
+}
+
+/// The machine that the pods run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    pub name: String,
+    /// Shown as `hostIP`.
+    pub host_ip: String,
+    pub cpus: i64,
+    pub memory_bytes: i64,
+    /// Processes per pod; 0: no limit.
+    pub pids_limit: i64,
+    /// On the label of every container of ours (D-402).
+    pub instance: String,
+}
+
+/// A pod and everything known about it, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    pub pod: &'a Pod,
+    /// Attempts of the pod's container, oldest first.
+    pub attempts: &'a [Attempt],
+    /// The container of the last attempt.
+    pub container: &'a Seen,
+    pub history: &'a History,
+    pub memory: &'a Memory,
+    pub node: &'a NodeFacts,
+    pub now: Now,
+}
+
+impl<'a> Observed<'a> {
+    #[must_use]
+    pub fn last(&self) -> Option<&'a Attempt> {
+        self.attempts.last()
+    }
+}

@@ -1,0 +1,623 @@
+//! A pod's volumes as directories of ours that are bound into its containers (D-1001 to D-1008). Synchronous file work: called on a
+//! blocking thread.
+//!
+//! Secrets lie on a tmpfs where the machine has one at `/run` that we may write, so that they never reach the disk; else in the
+//! data directory, which is 0700.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Component, Path, PathBuf},
+};
+
+use k8s_openapi::api::core::v1::{
+    Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Pod,
+    ProjectedVolumeSource, Volume,
+};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use super::{
+    environment::{self, Environment, Sources},
+    observed::NodeFacts,
+    spec, termination,
+};
+use crate::engine::Mount;
+
+/// `statfs` type of a tmpfs.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+/// J-2410.
+const DEFAULT_MODE: i32 = 0o644;
+
+/// Where pods keep their files.
+#[derive(Clone, Debug)]
+pub struct Directories {
+    /// `DATA/pods`
+    pods: PathBuf,
+    /// Where secrets lie: on a tmpfs if possible.
+    secrets: PathBuf,
+    /// Secrets never reach the disk.
+    pub secrets_in_memory: bool,
+}
+
+/// A volume that could not be set up (J-2584).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeError {
+    pub volume: String,
+    pub message: String,
+}
+
+/// What is bound into one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mounts {
+    pub mounts: Vec<Mount>,
+    /// Path -> options.
+    pub tmpfs: BTreeMap<String, String>,
+}
+
+impl Directories {
+    /// Looks whether secrets can lie in memory. `instance` keeps two daemons on one machine apart.
+    #[must_use]
+    pub fn new(data_dir: &Path, instance: &str) -> Self {
+        Self::with_runtime_dir(data_dir, &Path::new("/run/jobd").join(instance))
+    }
+
+    fn with_runtime_dir(data_dir: &Path, runtime: &Path) -> Self {
+        let pods = data_dir.join("pods");
+        let made = make_private(runtime).is_ok();
+        let in_memory =
+            made && rustix::fs::statfs(runtime).is_ok_and(|stat| i128::from(stat.f_type) == i128::from(TMPFS_MAGIC));
+        if made && !in_memory {
+            // Nothing of ours stays where we don't use it.
+            let _ = fs::remove_dir(runtime);
+        }
+        let secrets = if in_memory { runtime.join("pods") } else { pods.clone() };
+        Self { pods, secrets, secrets_in_memory: in_memory }
+    }
+
+    /// The directory of one pod.
+    #[must_use]
+    pub fn pod(&self, uid: &str) -> PathBuf {
+        self.pods.join(uid)
+    }
+
+    fn volume(&self, uid: &str, volume: &Volume) -> PathBuf {
+        let root = if is_secret(volume) { &self.secrets } else { &self.pods };
+        root.join(uid).join("volumes").join(&volume.name)
+    }
+
+    /// Removes everything of a pod, logs included.
+    ///
+    /// # Errors
+    /// When something cannot be removed; absent is removed.
+    pub fn remove_pod(&self, uid: &str) -> io::Result<()> {
+        for root in [&self.pods, &self.secrets] {
+            match fs::remove_dir_all(root.join(uid)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The uids of all pods that have files.
+    #[must_use]
+    pub fn uids(&self) -> Vec<String> {
+        let roots = [&self.pods, &self.secrets];
+        let entries = roots.into_iter().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten();
+        let mut uids: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        uids.sort();
+        uids.dedup();
+        uids
+    }
+}
+
+fn make_private(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+}
+
+fn is_secret(volume: &Volume) -> bool {
+    let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    volume.secret.is_some() || projected.into_iter().any(|source| source.secret.is_some())
+}
+
+fn is_memory(volume: &Volume) -> bool {
+    volume.empty_dir.as_ref().is_some_and(|dir| dir.medium.as_deref() == Some("Memory"))
+}
+
+/// Makes all volumes of a pod; again after a restart of its container, without harm to what is in them.
+///
+/// # Errors
+/// The first volume that cannot be made.
+pub fn prepare(
+    directories: &Directories,
+    pod: &Pod,
+    sources: &Sources,
+    node: &NodeFacts,
+    stamp: &str,
+) -> Result<(), VolumeError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let Some(spec) = &pod.spec else { return Ok(()) };
+    let group = spec.security_context.as_ref().and_then(|security| security.fs_group);
+    let pod_dir = directories.pod(uid);
+    let on_disk = |message: io::Error| VolumeError { volume: String::new(), message: message.to_string() };
+    make_private(&directories.pods).and_then(|()| make_private(&pod_dir)).map_err(on_disk)?;
+    if spec::has_no_network(pod) {
+        write_hosts(&pod_dir, pod).map_err(on_disk)?;
+    }
+    for volume in spec.volumes.iter().flatten() {
+        let dir = directories.volume(uid, volume);
+        let failed = |message: String| VolumeError { volume: volume.name.clone(), message };
+        if let Some(files) = files_of(pod, volume, sources, node).map_err(failed)? {
+            write_atomically(&dir, &files, group, stamp).map_err(|error| failed(error.to_string()))?;
+        } else if let Some(empty) = &volume.empty_dir {
+            make_empty_dir(&dir, empty, group).map_err(|error| failed(error.to_string()))?;
+        } else if let Some(host) = &volume.host_path {
+            check_host_path(host).map_err(failed)?;
+        } else {
+            return Err(failed("this kind of volume is not supported".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// One file of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    path: String,
+    bytes: Vec<u8>,
+    mode: i32,
+}
+
+/// The files of a config map, secret, downward API or projected volume; none for the other kinds.
+fn files_of(pod: &Pod, volume: &Volume, sources: &Sources, node: &NodeFacts) -> Result<Option<Vec<File>>, String> {
+    let mut files = Vec::new();
+    if let Some(source) = &volume.config_map {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let data = config_map(pod, sources, &source.name, source.optional)?;
+        keys(&mut files, data, source.items.as_deref(), mode, source.optional)?;
+    } else if let Some(source) = &volume.secret {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        let name = source.secret_name.clone().unwrap_or_default();
+        let data = secret(pod, sources, &name, source.optional)?;
+        keys(&mut files, data, source.items.as_deref(), mode, source.optional)?;
+    } else if let Some(source) = &volume.downward_api {
+        let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
+        downward(&mut files, pod, source.items.as_deref(), mode, node)?;
+    } else if let Some(source) = &volume.projected {
+        projected(&mut files, pod, source, sources, node)?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(files))
+}
+
+fn projected(
+    files: &mut Vec<File>,
+    pod: &Pod,
+    projected: &ProjectedVolumeSource,
+    sources: &Sources,
+    node: &NodeFacts,
+) -> Result<(), String> {
+    let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
+    for source in projected.sources.iter().flatten() {
+        if let Some(map) = &source.config_map {
+            let data = config_map(pod, sources, &map.name, map.optional)?;
+            keys(files, data, map.items.as_deref(), mode, map.optional)?;
+        }
+        if let Some(of) = &source.secret {
+            let data = secret(pod, sources, &of.name, of.optional)?;
+            keys(files, data, of.items.as_deref(), mode, of.optional)?;
+        }
+        if let Some(api) = &source.downward_api {
+            downward(files, pod, api.items.as_deref(), mode, node)?;
+        }
+        if source.service_account_token.is_some() {
+            return Err("service account tokens are not served".to_owned());
+        }
+    }
+    Ok(())
+}
+
+type Data = BTreeMap<String, Vec<u8>>;
+
+fn config_map(pod: &Pod, sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    let Some(map) = sources.config_maps.get(name) else {
+        return absent("configmap", pod, name, optional);
+    };
+    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    Ok(text.chain(binary).collect())
+}
+
+fn secret(pod: &Pod, sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    let Some(secret) = sources.secrets.get(name) else {
+        return absent("secret", pod, name, optional);
+    };
+    Ok(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect())
+}
+
+fn absent(kind: &str, pod: &Pod, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    if optional == Some(true) {
+        return Ok(Data::new());
+    }
+    // The kubelet's volume errors name the object by namespace and name only for some kinds; this is the plain form.
+    let _ = pod;
+    Err(format!("{kind} \"{name}\" not found"))
+}
+
+/// All keys, or those of `items` under their paths.
+fn keys(
+    files: &mut Vec<File>,
+    data: Data,
+    items: Option<&[KeyToPath]>,
+    mode: i32,
+    optional: Option<bool>,
+) -> Result<(), String> {
+    match items {
+        None | Some([]) => files.extend(data.into_iter().map(|(path, bytes)| File { path, bytes, mode })),
+        Some(items) => {
+            for item in items {
+                match data.get(&item.key) {
+                    Some(bytes) => {
+                        let mode = item.mode.unwrap_or(mode);
+                        files.push(File { path: item.path.clone(), bytes: bytes.clone(), mode });
+                    }
+                    None if optional == Some(true) => {}
+                    None => return Err(format!("references non-existent config key: {}", item.key)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn downward(
+    files: &mut Vec<File>,
+    pod: &Pod,
+    items: Option<&[DownwardAPIVolumeFile]>,
+    mode: i32,
+    node: &NodeFacts,
+) -> Result<(), String> {
+    for item in items.unwrap_or_default() {
+        let text = if let Some(field) = &item.field_ref {
+            environment::field(pod, field, node)?
+        } else if let Some(resource) = &item.resource_field_ref {
+            environment::resource(pod, None, resource, node)?
+        } else {
+            String::new()
+        };
+        let mode = item.mode.unwrap_or(mode);
+        files.push(File { path: item.path.clone(), bytes: text.into_bytes(), mode });
+    }
+    Ok(())
+}
+
+/// The layout that readers know: a new directory, `..data` switched over to it by one rename, and a link for each top name.
+fn write_atomically(dir: &Path, files: &[File], group: Option<i64>, stamp: &str) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+    let (mut version, mut count) = (format!("..{stamp}"), 0);
+    while dir.join(&version).exists() {
+        count += 1;
+        version = format!("..{stamp}.{count}");
+    }
+    let new = dir.join(&version);
+    fs::create_dir(&new)?;
+    for file in files {
+        let path = new.join(below(&file.path)?);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, &file.bytes)?;
+        let mode = u32::try_from(file.mode).unwrap_or(0o644) & 0o7777;
+        // A group that may own files may read them, as the kubelet sees to.
+        let mode = if group.is_some() { mode | ((mode & 0o400) >> 3) } else { mode };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        own(&path, group)?;
+    }
+    own(dir, group)?;
+    let previous = fs::read_link(dir.join("..data")).ok();
+    let switch = dir.join("..data_tmp");
+    let _ = fs::remove_file(&switch);
+    symlink(&version, &switch)?;
+    fs::rename(&switch, dir.join("..data"))?;
+    let tops: std::collections::BTreeSet<&str> = files.iter().filter_map(|file| file.path.split('/').next()).collect();
+    for top in &tops {
+        let link = dir.join(top);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(Path::new("..data").join(top), &link)?;
+        }
+    }
+    for entry in fs::read_dir(dir)?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with("..") && !tops.contains(name.as_ref()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    if let Some(previous) = previous.filter(|previous| previous.as_os_str() != version.as_str()) {
+        let _ = fs::remove_dir_all(dir.join(previous));
+    }
+    Ok(())
+}
+
+/// A relative path that stays below where it starts.
+fn below(path: &str) -> io::Result<PathBuf> {
+    let path = Path::new(path);
+    let normal = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if normal && path.components().next().is_some() {
+        Ok(path.to_owned())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} leaves the volume", path.display())))
+    }
+}
+
+/// Without the right to change owners (a daemon that is not root) things stay ours.
+fn own(path: &Path, group: Option<i64>) -> io::Result<()> {
+    let Some(group) = group.and_then(|group| u32::try_from(group).ok()) else { return Ok(()) };
+    let group = rustix::fs::Gid::from_raw(group);
+    rustix::fs::chownat(rustix::fs::CWD, path, None, Some(group), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+/// D-1003.
+fn make_empty_dir(dir: &Path, source: &EmptyDirVolumeSource, group: Option<i64>) -> io::Result<()> {
+    if source.medium.as_deref() == Some("Memory") {
+        return Ok(());
+    }
+    if dir.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    own(dir, group)?;
+    // After the change of owner, which clears the group bit.
+    let mode = if group.is_some() { 0o2777 } else { 0o777 };
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+}
+
+/// D-1002: what `type` demands of the path; the two `OrCreate` types are made here, never by the engine.
+fn check_host_path(source: &HostPathVolumeSource) -> Result<(), String> {
+    let path = Path::new(&source.path);
+    let metadata = fs::metadata(path).ok();
+    let is = |test: fn(&fs::Metadata) -> bool| metadata.as_ref().is_some_and(test);
+    let failed = |what: &str| Err(format!("hostPath type check failed: {} is not a {what}", source.path));
+    use std::os::unix::fs::FileTypeExt as _;
+    match source.type_.as_deref().unwrap_or_default() {
+        "DirectoryOrCreate" if metadata.is_none() => fs::create_dir_all(path).map_err(|error| error.to_string()),
+        "FileOrCreate" if metadata.is_none() => {
+            let options = fs::OpenOptions::new().create(true).append(true).open(path);
+            options.map(|_| ()).map_err(|error| error.to_string())
+        }
+        "Directory" | "DirectoryOrCreate" if !is(fs::Metadata::is_dir) => failed("directory"),
+        "File" | "FileOrCreate" if !is(fs::Metadata::is_file) => failed("file"),
+        "Socket" if !is(|metadata| metadata.file_type().is_socket()) => failed("socket file"),
+        "CharDevice" if !is(|metadata| metadata.file_type().is_char_device()) => failed("character device"),
+        "BlockDevice" if !is(|metadata| metadata.file_type().is_block_device()) => failed("block device"),
+        _ => Ok(()),
+    }
+}
+
+/// The hosts file of a pod without a network (D-212).
+fn write_hosts(pod_dir: &Path, pod: &Pod) -> io::Result<()> {
+    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    text.push_str(&format!("127.0.1.1\t{}\n", spec::hostname(pod)));
+    for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
+        let names = alias.hostnames.iter().flatten().map(String::as_str).collect::<Vec<_>>().join("\t");
+        text.push_str(&format!("{}\t{names}\n", alias.ip));
+    }
+    fs::write(pod_dir.join("etc-hosts"), text)
+}
+
+/// The mounts of a container, in the order of its `volumeMounts`, with the termination file.
+///
+/// # Errors
+/// The text of the `CreateContainerConfigError`.
+pub fn mounts(
+    directories: &Directories,
+    pod: &Pod,
+    container: &Container,
+    attempt: u32,
+    environment: &Environment,
+) -> Result<Mounts, String> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let pod_dir = directories.pod(uid);
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes: BTreeMap<&str, &Volume> = volumes.map(|volume| (volume.name.as_str(), volume)).collect();
+    let mut found = Mounts::default();
+    for mount in container.volume_mounts.iter().flatten() {
+        let volume = volumes
+            .get(mount.name.as_str())
+            .ok_or_else(|| format!("volume \"{}\" of the container is not in the pod", mount.name))?;
+        let sub_path = match (&mount.sub_path_expr, &mount.sub_path) {
+            (Some(expression), _) if !expression.is_empty() => {
+                let (path, missing) = environment.expand_strict(expression);
+                if !missing.is_empty() {
+                    return Err(format!("missing value for {missing:?} in subPathExpr \"{expression}\""));
+                }
+                path
+            }
+            (_, Some(path)) => path.clone(),
+            (_, None) => String::new(),
+        };
+        if is_memory(volume) {
+            if !sub_path.is_empty() {
+                return Err(format!("subPath is not supported in the memory volume \"{}\"", volume.name));
+            }
+            found.tmpfs.insert(mount.mount_path.clone(), tmpfs_options(volume, pod));
+            continue;
+        }
+        let root = match &volume.host_path {
+            Some(host) => PathBuf::from(&host.path),
+            None => directories.volume(uid, volume),
+        };
+        let source = if sub_path.is_empty() {
+            root
+        } else {
+            resolve_sub_path(&root, &sub_path)
+                .map_err(|error| format!("failed to prepare subPath for volumeMount \"{}\": {error}", mount.name))?
+        };
+        found.mounts.push(Mount {
+            source: source.to_string_lossy().into_owned(),
+            target: absolute(&mount.mount_path),
+            // What we write atomically is ours alone to change (D-1005).
+            read_only: mount.read_only.unwrap_or_default()
+                || volume.config_map.is_some()
+                || volume.secret.is_some()
+                || volume.projected.is_some()
+                || volume.downward_api.is_some(),
+            propagation: match mount.mount_propagation.as_deref() {
+                Some("HostToContainer") => Some("rslave".to_owned()),
+                Some("Bidirectional") => Some("rshared".to_owned()),
+                Some(_) | None => None,
+            },
+        });
+    }
+    let own = |source: PathBuf, target: &str| Mount {
+        source: source.to_string_lossy().into_owned(),
+        target: target.to_owned(),
+        read_only: false,
+        propagation: None,
+    };
+    if spec::has_no_network(pod) {
+        found.mounts.push(own(pod_dir.join("etc-hosts"), "/etc/hosts"));
+    }
+    let message = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
+    if !message.is_empty() && !found.mounts.iter().any(|mount| mount.target == message) {
+        let file = termination::path(&pod_dir, &container.name, attempt);
+        termination::prepare(&file).map_err(|error| format!("termination message file: {error}"))?;
+        found.mounts.push(own(file, message));
+    }
+    Ok(found)
+}
+
+fn absolute(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+/// D-1004: the engine's default is noexec.
+fn tmpfs_options(volume: &Volume, pod: &Pod) -> String {
+    let mut options = String::from("exec,mode=1777");
+    let limit = volume.empty_dir.as_ref().and_then(|dir| dir.size_limit.as_ref());
+    if let Some(size) = limit.and_then(|limit| jobd_api::quantity::Quantity::parse(&limit.0).ok()) {
+        options.push_str(&format!(",size={}", size.value()));
+    }
+    let security = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
+    if let Some(group) = security.and_then(|security| security.fs_group) {
+        options.push_str(&format!(",gid={group}"));
+    }
+    options
+}
+
+/// A path below a volume's root, made as directories where it is missing, with no way out: the kernel resolves it beneath the root (D-1006).
+fn resolve_sub_path(root: &Path, sub_path: &str) -> io::Result<PathBuf> {
+    let relative = below(sub_path)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root_fd = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let open = || rustix::fs::openat2(&root_fd, &relative, flags, Mode::empty(), inside());
+    let found = match open() {
+        Ok(found) => found,
+        Err(rustix::io::Errno::NOENT) => {
+            make_beneath(&root_fd, &relative)?;
+            open()?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    use std::os::fd::AsRawFd as _;
+    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
+}
+
+fn inside() -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS
+}
+
+/// Makes the directories of a path one by one, each opened beneath the root before the next is made in it.
+fn make_beneath(root: &impl std::os::fd::AsFd, relative: &Path) -> io::Result<()> {
+    let mut made = PathBuf::new();
+    for part in relative.components() {
+        let parent = if made.as_os_str().is_empty() { PathBuf::from(".") } else { made.clone() };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat2(root, &parent, flags, Mode::empty(), inside())?;
+        match rustix::fs::mkdirat(&dir, part.as_os_str(), Mode::from_raw_mode(0o750)) {
+            Ok(()) => {
+                // New directories are open to the pod, as the volume itself is.
+                let mode = rustix::fs::statat(root, &parent, rustix::fs::AtFlags::empty())?.st_mode & 0o7777;
+                made.push(part);
+                rustix::fs::chmodat(&dir, part.as_os_str(), Mode::from_raw_mode(mode), rustix::fs::AtFlags::empty())?;
+            }
+            Err(rustix::io::Errno::EXIST) => made.push(part),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str) -> File {
+        File { path: path.to_owned(), bytes: text.as_bytes().to_vec(), mode: 0o640 }
+    }
+
+    #[test]
+    fn files_are_switched_over_at_once_d1005() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("volume");
+        write_atomically(&dir, &[file("a", "1"), file("b/c", "2")], None, "one").unwrap();
+        assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(dir.join("b/c")).unwrap(), "2");
+        assert_eq!(fs::metadata(dir.join("a")).unwrap().permissions().mode() & 0o777, 0o640);
+        write_atomically(&dir, &[file("a", "3")], None, "two").unwrap();
+        assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "3");
+        assert!(!dir.join("b").exists());
+        assert_eq!(fs::read_link(dir.join("..data")).unwrap(), Path::new("..two"));
+        assert!(!dir.join("..one").exists());
+        assert!(write_atomically(&dir, &[file("../x", "1")], None, "three").is_err());
+    }
+
+    #[test]
+    fn a_sub_path_never_leaves_its_volume_d1006() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("volume");
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        symlink("../outside", root.join("evil")).unwrap();
+        symlink("/etc", root.join("host")).unwrap();
+        assert!(resolve_sub_path(&root, "evil").is_err());
+        assert!(resolve_sub_path(&root, "evil/new").is_err());
+        assert!(resolve_sub_path(&root, "host/passwd").is_err());
+        assert!(resolve_sub_path(&root, "../outside").is_err());
+        let made = resolve_sub_path(&root, "x/y").unwrap();
+        assert_eq!(made, fs::canonicalize(root.join("x/y")).unwrap());
+        assert!(!dir.path().join("outside/new").exists());
+    }
+
+    #[test]
+    fn an_empty_dir_is_open_to_all_and_keeps_its_content_d1003() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("scratch");
+        make_empty_dir(&dir, &EmptyDirVolumeSource::default(), None).unwrap();
+        assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o777);
+        fs::write(dir.join("kept"), "x").unwrap();
+        make_empty_dir(&dir, &EmptyDirVolumeSource::default(), None).unwrap();
+        assert!(dir.join("kept").exists());
+    }
+
+    #[test]
+    fn host_paths_are_checked_by_their_type_d1002() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = |name: &str, type_: &str| HostPathVolumeSource {
+            path: dir.path().join(name).to_string_lossy().into_owned(),
+            type_: Some(type_.to_owned()),
+        };
+        assert!(check_host_path(&source("a", "Directory")).is_err());
+        assert!(check_host_path(&source("a", "DirectoryOrCreate")).is_ok());
+        assert!(check_host_path(&source("a", "Directory")).is_ok());
+        assert!(check_host_path(&source("a", "File")).is_err());
+        assert!(check_host_path(&source("f", "FileOrCreate")).is_ok());
+        assert!(check_host_path(&source("f", "File")).is_ok());
+        assert!(check_host_path(&source("none", "")).is_ok());
+    }
+}
