@@ -35,7 +35,8 @@ impl Figures {
     fn judge(&mut self, what: &str, value: f64, goal: f64, unit: &str, relation: &str, met: bool, near: bool) {
         let mark = if met { "ok  " } else { "MISS" };
         println!("{mark} {what:<58} {value:>10.2} {unit:<10} (goal: {relation} {goal} {unit})");
-        if !met && !(self.short && near) {
+        let tolerated = self.short && near;
+        if !met && !tolerated {
             self.missed.push(what.to_owned());
         }
     }

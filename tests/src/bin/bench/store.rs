@@ -100,7 +100,7 @@ pub async fn measure(figures: &mut Figures) {
     figures.at_most("ready, on a data directory whose keys exist", fresh, 50.0, "ms");
     drop(daemon);
 
-    let mut daemon = Daemon::start_with(&["--no-listen"], &quiet).await;
+    let daemon = Daemon::start_with(&["--no-listen"], &quiet).await;
     let client = daemon.client();
     let count = if figures.short { 4_000 } else { 10_000 };
     let rate = post(&client, "s", count, false).await;
