@@ -7,8 +7,25 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jobd_api::{index::Index, object::Object, registry::Kind};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub mod attempts;
+mod batch;
+mod body;
+mod commit;
+mod facts;
+mod fault;
+mod history;
+mod reader;
+mod reserve;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use history::{History, Recent, Timeline};
+use reader::Readers;
+use writer::{Message, Pending, Shared, Writer};
 
 pub use attempts::Attempt;
 
@@ -49,7 +66,7 @@ impl Stored {
     /// The JSON with `metadata.resourceVersion` put in; no parsing.
     #[must_use]
     pub fn json(&self) -> String {
-        todo!()
+        body::with_revision(&self.body, self.revision.0)
     }
 
     /// The object with its resourceVersion.
@@ -57,7 +74,9 @@ impl Stored {
     /// # Errors
     /// [`Error::Damaged`] when the stored body is not JSON.
     pub fn object(&self) -> Result<Object, Error> {
-        todo!()
+        Object::parse(&self.body)
+            .map(|object| object.with_revision(self.revision.0))
+            .map_err(|error| self.damaged(&error))
     }
 
     /// The typed object with its resourceVersion.
@@ -65,7 +84,11 @@ impl Stored {
     /// # Errors
     /// [`Error::Damaged`] when the stored body does not fit the type.
     pub fn typed<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
-        todo!()
+        serde_json::from_str(&self.json()).map_err(|error| self.damaged(&error))
+    }
+
+    fn damaged(&self, error: &serde_json::Error) -> Error {
+        Error::Damaged { key: self.key.clone(), reason: error.to_string() }
     }
 }
 
@@ -84,10 +107,13 @@ pub enum Guard {
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Creates or replaces an object. It gets a revision of its own.
+    ///
+    /// `index.due_at` sets when the object is due; without one an existing object stays due when it was: see [`Write::Due`].
     Put { key: Key, index: Index, body: String },
     /// Removes an object; `body` is its final state for watchers. It gets a revision of its own. An absent object is left absent.
     Delete { key: Key, body: String },
-    /// Sets when the object is due, without a new revision.
+    /// Sets when the object is due, or that it no longer is, without a new revision. Holds until the next `Due`, or `Put` with a
+    /// due time, of that object. An absent object is left absent.
     Due { key: Key, at: Option<Timestamp> },
     /// Inserts or replaces one attempt of a container.
     Attempt(Box<Attempt>),
@@ -107,7 +133,7 @@ pub struct Request {
 /// A request's success: it is on disk.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The revision of each `Put` and `Delete`, in the order of the request.
+    /// The revision of each `Put` and `Delete`, in the order of the request; for a delete of an absent object the newest before it.
     pub revisions: Vec<Revision>,
 }
 
@@ -133,7 +159,7 @@ pub enum Error {
     #[error("the store is shutting down")]
     Closed,
     /// The database did not do what it was asked; the text is SQLite's.
-    #[error("the database {path} failed: {reason}")]
+    #[error("database {path}: {reason}")]
     Database { path: String, reason: String },
 }
 
@@ -230,7 +256,15 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-struct Inner;
+struct Inner {
+    instance_id: String,
+    requests: mpsc::Sender<Message>,
+    readers: Readers,
+    shared: Arc<Shared>,
+}
+
+/// How many requests may wait for the writer; who comes then waits for room.
+const REQUESTS_MAX: usize = 1024;
 
 impl Store {
     /// Opens or creates the database, brings its schema up to date and starts the writer task.
@@ -238,41 +272,93 @@ impl Store {
     /// # Errors
     /// When another daemon has it open, when it is newer than this program, when it is no database of ours or cannot be read.
     pub async fn open(options: Options) -> Result<Self, Error> {
-        let _ = options;
-        todo!()
+        let Options { path, clock, history } = options;
+        let lock = schema::lock(&path)?;
+        let mut connection = schema::open(&path).await?;
+        let now = clock.now();
+        let read = async {
+            let meta = schema::read_meta(&mut connection).await?;
+            let samples = schema::read_samples(&mut connection, meta.last_revision, now).await?;
+            Ok((meta, samples))
+        };
+        let (meta, samples) = read.await.map_err(|error| fault::database(&path.display().to_string(), &error))?;
+        let latest = Revision(meta.last_revision);
+        let superseded = samples.last().map_or(0, |newest| newest.superseded);
+        let timeline = Timeline::new(samples, meta.compacted_revision, history);
+        let shared = Arc::new(Shared {
+            history: History::new(timeline, latest, meta.compacted_revision),
+            latest: watch::Sender::new(latest),
+            failure: watch::Sender::new(None),
+            clock,
+            path,
+        });
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let writer = Writer::new(Arc::clone(&shared), connection, lock, latest.0, superseded);
+        tokio::spawn(writer.run(inbox));
+        let readers = Readers::new(&shared.path);
+        Ok(Self { inner: Arc::new(Inner { instance_id: meta.instance_id, requests, readers, shared }) })
     }
 
     /// Ends the writer after the requests that it has, and closes the file.
     pub async fn close(&self) {
-        let _ = &self.inner;
-        todo!()
+        self.inner.readers.close().await;
+        let (done, closed) = oneshot::channel();
+        if self.inner.requests.send(Message::Close(done)).await.is_ok() {
+            // An error means that the writer has ended already.
+            let _ = closed.await;
+        }
+    }
+
+    /// Waits until the store cannot go on, with the reason; for ever when all is well. The daemon must end then: after a failed
+    /// fsync only a fresh start knows what is on disk (F-4).
+    pub async fn failed(&self) -> Error {
+        let mut failure = self.inner.shared.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(Error::Closed),
+            Err(_) => Error::Closed,
+        }
     }
 
     /// The id of this data directory: made once, on the label of every container (D-402).
     #[must_use]
     pub fn instance_id(&self) -> &str {
-        todo!()
+        &self.inner.instance_id
     }
 
     /// Commits a request: all its writes or none. Answers after the commit is on disk. An empty request is a no-op.
     ///
+    /// # Caveats
+    /// Whoever stops waiting cannot know whether it happened: the writer goes on with what it has taken.
+    ///
     /// # Errors
     /// The first guard that does not hold, or what the database said.
     pub async fn write(&self, request: Request) -> Result<Committed, Error> {
-        let _ = request;
-        todo!()
+        if request.guards.is_empty() && request.writes.is_empty() {
+            return Ok(Committed { revisions: Vec::new() });
+        }
+        let (answer, answered) = oneshot::channel();
+        let sent = self.inner.requests.send(Message::Write(Pending { request, answer })).await;
+        match sent {
+            Ok(()) => answered.await.unwrap_or_else(|_| Err(self.closed())),
+            Err(_) => Err(self.closed()),
+        }
+    }
+
+    /// Why the writer no longer answers.
+    fn closed(&self) -> Error {
+        self.inner.shared.failure.borrow().clone().unwrap_or(Error::Closed)
     }
 
     /// The newest committed revision.
     #[must_use]
     pub fn latest(&self) -> Revision {
-        todo!()
+        *self.inner.shared.latest.borrow()
     }
 
     /// Follows [`Self::latest`]: changes whenever a commit changed an object. Wake-ups carry no data.
     #[must_use]
-    pub fn subscribe(&self) -> tokio::sync::watch::Receiver<Revision> {
-        todo!()
+    pub fn subscribe(&self) -> watch::Receiver<Revision> {
+        self.inner.shared.latest.subscribe()
     }
 
     /// Changes after `after`, oldest first, at most `max`; from memory when recent, else from the history. `kind`: only of that kind.
@@ -286,8 +372,16 @@ impl Store {
         after: Revision,
         max: usize,
     ) -> Result<(Vec<Arc<Change>>, Revision), Error> {
-        let _ = (kind, after, max);
-        todo!()
+        let history = &self.inner.shared.history;
+        history.check(after, self.inner.shared.now().boot)?;
+        match history.recent(kind, after, max) {
+            Recent::Known(changes, complete) => Ok((changes, complete)),
+            Recent::InDatabase(latest) => {
+                let answer = self.inner.readers.changes(kind, after, latest, max).await?;
+                history.check_complete(after)?;
+                Ok(answer)
+            }
+        }
     }
 
     /// The object with this key, now.
@@ -295,8 +389,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn get(&self, key: &Key) -> Result<Option<Stored>, Error> {
-        let _ = key;
-        todo!()
+        self.inner.readers.get(key).await
     }
 
     /// The object of this kind with this uid, now.
@@ -304,8 +397,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn get_by_uid(&self, kind: Kind, uid: &str) -> Result<Option<Stored>, Error> {
-        let _ = (kind, uid);
-        todo!()
+        self.inner.readers.get_by_uid(kind, uid).await
     }
 
     /// A chunk of a list.
@@ -313,8 +405,12 @@ impl Store {
     /// # Errors
     /// [`Error::TooOld`] when `at` has left the history.
     pub async fn list(&self, query: &ListQuery) -> Result<Chunk, Error> {
-        let _ = query;
-        todo!()
+        let history = &self.inner.shared.history;
+        let Some(at) = query.at else { return self.inner.readers.list(query).await };
+        history.check(at, self.inner.shared.now().boot)?;
+        let chunk = self.inner.readers.list(query).await?;
+        history.check_complete(at)?;
+        Ok(chunk)
     }
 
     /// How many objects a list would have after a key, for `remainingItemCount`.
@@ -322,18 +418,16 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn count(&self, query: &ListQuery) -> Result<u64, Error> {
-        let _ = query;
-        todo!()
+        self.inner.readers.count(query).await
     }
 
-    /// A job and, read in the same transaction, the pods that its decisions rest on: those controlled by `uid` that are not finished or
-    /// still carry the tracking finalizer (`adoptable`: also all pods of the namespace without a controller).
+    /// A job and, read in the same transaction, the pods that its decisions rest on: those that it controls and that are not finished
+    /// or still carry the tracking finalizer, and those that it may adopt.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn job_snapshot(&self, key: &Key) -> Result<Option<JobSnapshot>, Error> {
-        let _ = key;
-        todo!()
+        self.inner.readers.job_snapshot(key).await
     }
 
     /// Objects of any kind with an owner reference to this uid.
@@ -341,8 +435,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn dependents(&self, owner_uid: &str) -> Result<Vec<Stored>, Error> {
-        let _ = owner_uid;
-        todo!()
+        self.inner.readers.dependents(owner_uid).await
     }
 
     /// Keys of a kind that are not finished, or carry the tracking finalizer, or are being deleted: what a resync must look at.
@@ -350,8 +443,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn active(&self, kind: Kind) -> Result<Vec<Key>, Error> {
-        let _ = kind;
-        todo!()
+        self.inner.readers.active(kind).await
     }
 
     /// Objects of a kind that are due at `now`, earliest first, at most `max`; and when the next one after these is due.
@@ -359,8 +451,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn due(&self, kind: Kind, now: Timestamp, max: usize) -> Result<(Vec<Stored>, Option<Timestamp>), Error> {
-        let _ = (kind, now, max);
-        todo!()
+        self.inner.readers.due(kind, now, max).await
     }
 
     /// All attempts of a pod, oldest first.
@@ -368,8 +459,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn attempts(&self, pod_uid: &str) -> Result<Vec<Attempt>, Error> {
-        let _ = pod_uid;
-        todo!()
+        self.inner.readers.attempts(pod_uid).await
     }
 
     /// All attempts that are not ended, or whose logs are not copied, or whose container is not removed: the node's work at a start.
@@ -377,7 +467,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn open_attempts(&self) -> Result<Vec<Attempt>, Error> {
-        todo!()
+        self.inner.readers.open_attempts().await
     }
 }
 
@@ -387,6 +477,7 @@ pub struct JobSnapshot {
     pub job: Stored,
     /// Pods whose controller is this job and that are not finished or carry the tracking finalizer.
     pub pods: Vec<Stored>,
-    /// Pods of the namespace that have no controller, for adoption (J-2101).
+    /// Pods of the namespace that have no controller and carry the labels that the job's selector asks for, for adoption
+    /// (J-2101). Its `matchExpressions` are the caller's to check.
     pub orphans: Vec<Stored>,
 }

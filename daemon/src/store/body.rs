@@ -1,0 +1,61 @@
+//! Stored bodies as text: the revision is put in on the way out, without parsing. Bodies were written by this program.
+
+/// The body with `metadata.resourceVersion` in it.
+///
+/// A body without a `metadata` object comes back as it is: no object of ours lacks one, and whoever parses it will say so.
+pub(super) fn with_revision(body: &str, revision: i64) -> String {
+    let Some(at) = find_metadata(body.as_bytes()) else { return body.to_owned() };
+    let (head, tail) = body.split_at(at);
+    let comma = if tail.trim_ascii_start().starts_with('}') { "" } else { "," };
+    format!("{head}\"resourceVersion\":\"{revision}\"{comma}{tail}")
+}
+
+/// Where the members of the top-level `metadata` object begin: just after its brace.
+///
+/// Keys are stored sorted, so this looks at `apiVersion`, `kind` and then finds it; strings and nested values before it are
+/// skipped properly all the same, so that a `metadata` inside a value is never taken for the object's own.
+fn find_metadata(json: &[u8]) -> Option<usize> {
+    let mut depth = 0_u32;
+    let mut at = 0;
+    while at < json.len() {
+        match json[at] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            b'"' => {
+                let end = string_end(json, at)?;
+                if depth == 1 && &json[at..end] == b"\"metadata\"" {
+                    let colon = skip_space(json, end);
+                    let value = skip_space(json, colon + 1);
+                    // A value `"metadata"` has no colon after it.
+                    if json.get(colon) == Some(&b':') && json.get(value) == Some(&b'{') {
+                        return Some(value + 1);
+                    }
+                }
+                at = end;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// Just after the closing quote of the string that opens at `start`.
+fn string_end(json: &[u8], start: usize) -> Option<usize> {
+    let mut at = start + 1;
+    loop {
+        match *json.get(at)? {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+}
+
+fn skip_space(json: &[u8], mut at: usize) -> usize {
+    while json.get(at).is_some_and(u8::is_ascii_whitespace) {
+        at += 1;
+    }
+    at
+}

@@ -1,0 +1,375 @@
+//! Reads: each is one statement, so each sees one state of the whole store. Readers never wait for the writer.
+
+use std::{path::Path, sync::Arc};
+
+use jiff::Timestamp;
+use jobd_api::registry::Kind;
+use sqlx::{
+    QueryBuilder, Row as _, Sqlite, SqlitePool,
+    sqlite::{SqlitePoolOptions, SqliteRow},
+};
+
+use super::{
+    Attempt, Change, ChangeType, Chunk, Error, JobSnapshot, Key, ListQuery, Revision, Stored, attempts, facts, fault,
+    schema,
+};
+
+/// More do not help: they would share the machine's cores with everything else, and each has its own page cache.
+const CONNECTIONS_MAX: u32 = 4;
+
+pub(super) struct Readers {
+    pool: SqlitePool,
+    path: String,
+}
+
+const GET: &str = "\
+    SELECT o.kind, o.namespace, o.name, o.revision, v.body FROM objects o JOIN versions v ON v.revision = o.revision \
+    WHERE o.kind = ?1 AND o.namespace = ?2 AND o.name = ?3";
+
+pub(super) const GET_BY_UID: &str = "\
+    SELECT o.kind, o.namespace, o.name, o.revision, v.body FROM objects o JOIN versions v ON v.revision = o.revision \
+    WHERE o.kind = ?1 AND o.uid = ?2";
+
+pub(super) const DEPENDENTS: &str = "\
+    SELECT o.kind, o.namespace, o.name, o.revision, v.body \
+    FROM owners w CROSS JOIN objects o ON o.id = w.object JOIN versions v ON v.revision = o.revision \
+    WHERE w.owner_uid = ?1 ORDER BY o.id";
+
+/// The condition is that of the index `objects_active`, word for word (I-5).
+pub(super) const ACTIVE: &str = "\
+    SELECT o.namespace, o.name FROM objects o \
+    WHERE o.kind = ?1 AND (finished = 0 OR tracking = 1 OR deleting = 1) ORDER BY o.namespace, o.name";
+
+/// What is due with its bodies, then the time of the next that is not.
+pub(super) const DUE: &str = "\
+    SELECT o.kind, o.namespace, o.name, o.revision, v.body, o.due_at \
+    FROM (SELECT * FROM objects WHERE kind = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3) o \
+    JOIN versions v ON v.revision = o.revision \
+    UNION ALL \
+    SELECT * FROM (SELECT kind, namespace, name, NULL, NULL, due_at FROM objects \
+    WHERE kind = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1)";
+
+/// The job (part 0), its pods that matter (1), and pods that it may adopt (2 and 3): those without a controller that carry the
+/// labels of its selector, found by these labels, or all of them when the selector names none. Finished pods that are counted
+/// are never read, nor is any pod looked at that the selector cannot match (I-5).
+pub(super) const JOB_SNAPSHOT: &str = "\
+    WITH job AS MATERIALIZED ( \
+        SELECT o.uid, o.namespace, o.name, o.revision, v.body FROM objects o JOIN versions v ON v.revision = o.revision \
+        WHERE o.kind = 'jobs' AND o.namespace = ?1 AND o.name = ?2), \
+    wanted AS MATERIALIZED ( \
+        SELECT s.key, s.value FROM job, json_each(job.body, '$.spec.selector.matchLabels') s) \
+    SELECT 0, 'jobs', namespace, name, revision, body FROM job \
+    UNION ALL \
+    SELECT 1, o.kind, o.namespace, o.name, o.revision, v.body \
+    FROM job CROSS JOIN objects o ON o.controller_uid = job.uid AND (o.finished = 0 OR o.tracking = 1) \
+    JOIN versions v ON v.revision = o.revision \
+    WHERE o.kind = 'pods' \
+    UNION ALL \
+    SELECT 2, o.kind, o.namespace, o.name, o.revision, v.body \
+    FROM (SELECT l.object FROM wanted CROSS JOIN labels l ON l.key = wanted.key AND l.value = wanted.value \
+          GROUP BY l.object HAVING count(*) = (SELECT count(*) FROM wanted)) m \
+    CROSS JOIN objects o ON o.id = m.object \
+    CROSS JOIN job ON job.namespace = o.namespace \
+    JOIN versions v ON v.revision = o.revision \
+    WHERE o.kind = 'pods' AND o.controller_uid IS NULL \
+    UNION ALL \
+    SELECT 3, o.kind, o.namespace, o.name, o.revision, v.body \
+    FROM job CROSS JOIN objects o INDEXED BY objects_orphaned_pods ON o.namespace = job.namespace \
+    JOIN versions v ON v.revision = o.revision \
+    WHERE o.kind = 'pods' AND o.controller_uid IS NULL AND NOT EXISTS (SELECT 1 FROM wanted)";
+
+const CHANGES: &str = "\
+    SELECT v.kind, v.namespace, v.name, v.revision, v.body, v.deleted, v.facts, v.previous, p.body \
+    FROM versions v LEFT JOIN versions p ON p.revision = v.previous \
+    WHERE v.revision > ?1 AND v.revision <= ?2 ORDER BY v.revision LIMIT ?3";
+
+pub(super) const CHANGES_OF_KIND: &str = "\
+    SELECT v.kind, v.namespace, v.name, v.revision, v.body, v.deleted, v.facts, v.previous, p.body \
+    FROM versions v LEFT JOIN versions p ON p.revision = v.previous \
+    WHERE v.revision > ?1 AND v.revision <= ?2 AND v.kind = ?4 ORDER BY v.revision LIMIT ?3";
+
+impl Readers {
+    /// Connections are opened when they are first needed, and never closed: a timer for that would wake an idle daemon (I-11).
+    pub(super) fn new(database: &Path) -> Self {
+        let pool = SqlitePoolOptions::new()
+            .min_connections(0)
+            .max_connections(CONNECTIONS_MAX)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(schema::reader_settings(database));
+        Self { pool, path: database.display().to_string() }
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn error(&self, error: sqlx::Error) -> Error {
+        match error {
+            sqlx::Error::PoolClosed => Error::Closed,
+            other => fault::database(&self.path, &other),
+        }
+    }
+
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<Stored>, Error> {
+        let query = sqlx::query(GET).bind(key.kind.as_str()).bind(&key.namespace).bind(&key.name);
+        let row = query.fetch_optional(&self.pool).await.map_err(|error| self.error(error))?;
+        row.map(|row| stored(&row, 0)).transpose().map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn get_by_uid(&self, kind: Kind, uid: &str) -> Result<Option<Stored>, Error> {
+        let query = sqlx::query(GET_BY_UID).bind(kind.as_str()).bind(uid);
+        let row = query.fetch_optional(&self.pool).await.map_err(|error| self.error(error))?;
+        row.map(|row| stored(&row, 0)).transpose().map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn list(&self, query: &ListQuery) -> Result<Chunk, Error> {
+        self.read_list(query).await.map_err(|error| self.error(error))
+    }
+
+    async fn read_list(&self, query: &ListQuery) -> Result<Chunk, sqlx::Error> {
+        let rows = list_sql(query).build().fetch_all(&self.pool).await?;
+
+        let mut revision = query.at.unwrap_or_default();
+        let mut items = Vec::with_capacity(rows.len().min(query.limit));
+        for row in &rows {
+            if query.at.is_none() {
+                revision = Revision(row.try_get(0)?);
+            }
+            if row.try_get::<Option<i64>, _>(4)?.is_some() {
+                items.push(stored(row, 1)?);
+            }
+        }
+        // They come in this order already, but SQL does not promise it through a join.
+        items.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let more = items.len() > query.limit;
+        items.truncate(query.limit);
+        Ok(Chunk { revision, items, more })
+    }
+
+    pub(super) async fn count(&self, query: &ListQuery) -> Result<u64, Error> {
+        let mut sql = QueryBuilder::new("SELECT count(*) FROM (");
+        push_keys(&mut sql, query);
+        sql.push(")");
+        let count: Result<i64, _> = sql.build_query_scalar().fetch_one(&self.pool).await;
+        count.map(i64::unsigned_abs).map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn job_snapshot(&self, key: &Key) -> Result<Option<JobSnapshot>, Error> {
+        let read = async {
+            let mut job = None;
+            let (mut pods, mut orphans) = (Vec::new(), Vec::new());
+            let query = sqlx::query(JOB_SNAPSHOT).bind(&key.namespace).bind(&key.name);
+            for row in query.fetch_all(&self.pool).await? {
+                let object = stored(&row, 1)?;
+                match row.try_get::<i64, _>(0)? {
+                    0 => job = Some(object),
+                    1 => pods.push(object),
+                    _ => orphans.push(object),
+                }
+            }
+            pods.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            orphans.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            Ok(job.map(|job| JobSnapshot { job, pods, orphans }))
+        };
+        read.await.map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn dependents(&self, owner_uid: &str) -> Result<Vec<Stored>, Error> {
+        let rows = sqlx::query(DEPENDENTS).bind(owner_uid).fetch_all(&self.pool).await;
+        let objects = rows.and_then(|rows| rows.iter().map(|row| stored(row, 0)).collect());
+        objects.map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn active(&self, kind: Kind) -> Result<Vec<Key>, Error> {
+        let rows = sqlx::query_as(ACTIVE).bind(kind.as_str()).fetch_all(&self.pool).await;
+        let rows: Vec<(String, String)> = rows.map_err(|error| self.error(error))?;
+        Ok(rows.into_iter().map(|(namespace, name)| Key { kind, namespace, name }).collect())
+    }
+
+    pub(super) async fn due(
+        &self,
+        kind: Kind,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<Stored>, Option<Timestamp>), Error> {
+        let read = async {
+            let query = sqlx::query(DUE)
+                .bind(kind.as_str())
+                .bind(facts::to_nanoseconds(now))
+                .bind(clamp(max.saturating_add(1)));
+            let (mut due, mut next) = (Vec::new(), None);
+            for row in query.fetch_all(&self.pool).await? {
+                let at: i64 = row.try_get(5)?;
+                if row.try_get::<Option<i64>, _>(3)?.is_some() {
+                    due.push((at, stored(&row, 0)?));
+                } else {
+                    next = Some(at);
+                }
+            }
+            due.sort_by_key(|(at, _)| *at);
+            if due.len() > max {
+                next = due.get(max).map(|(at, _)| *at);
+                due.truncate(max);
+            }
+            Ok((due.into_iter().map(|(_, object)| object).collect(), next.map(facts::from_nanoseconds)))
+        };
+        read.await.map_err(|error| self.error(error))
+    }
+
+    /// Changes in `(after, to]`, at most `max`, and up to where they are complete.
+    pub(super) async fn changes(
+        &self,
+        kind: Option<Kind>,
+        after: Revision,
+        to: Revision,
+        max: usize,
+    ) -> Result<(Vec<Arc<Change>>, Revision), Error> {
+        let text = if kind.is_some() { CHANGES_OF_KIND } else { CHANGES };
+        let mut query = sqlx::query(text).bind(after.0).bind(to.0).bind(clamp(max));
+        if let Some(kind) = kind {
+            query = query.bind(kind.as_str());
+        }
+        let rows = query.fetch_all(&self.pool).await;
+        let changes = rows.and_then(|rows| rows.iter().map(change).collect::<Result<Vec<_>, _>>());
+        let changes = changes.map_err(|error| self.error(error))?;
+        let complete = changes.last().filter(|_| changes.len() == max).map_or(to, |last| last.revision);
+        Ok((changes, complete))
+    }
+
+    pub(super) async fn attempts(&self, pod_uid: &str) -> Result<Vec<Attempt>, Error> {
+        let rows = sqlx::query(attempts::SELECT_OF_POD).bind(pod_uid).fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(attempts::read).collect()).map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn open_attempts(&self) -> Result<Vec<Attempt>, Error> {
+        let rows = sqlx::query(attempts::SELECT_OPEN).fetch_all(&self.pool).await;
+        rows.and_then(|rows| rows.iter().map(attempts::read).collect()).map_err(|error| self.error(error))
+    }
+}
+
+/// The revision comes with the rows, so that both are of the same state; it comes even when there are no rows.
+fn list_sql(query: &ListQuery) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::new("SELECT m.last_revision, ");
+    sql.push_bind(query.kind.as_str());
+    sql.push(", k.namespace, k.name, k.revision, v.body FROM meta m LEFT JOIN (");
+    push_keys(&mut sql, query);
+    sql.push(" ORDER BY 1, 2 LIMIT ").push_bind(clamp(query.limit.saturating_add(1)));
+    sql.push(") k ON true LEFT JOIN versions v ON v.revision = k.revision");
+    sql
+}
+
+/// Adds the SELECT of (namespace, name, revision) of all objects of a list, in no order.
+///
+/// Now: rows of `objects`. At a revision: the objects that were not changed since, and for those that were, the version that
+/// their first change after it replaced; each of these is checked by its own facts.
+fn push_keys(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
+    push_current(sql, query);
+    if let Some(Revision(at)) = query.at {
+        sql.push(" AND o.revision <= ").push_bind(at);
+        sql.push(" UNION ALL ");
+        push_replaced(sql, query, at);
+    }
+}
+
+/// Without statistics the planner cannot know which condition is the narrow one. It is told: the label that comes first drives;
+/// else the involved object; else the key. A `+` keeps a condition from choosing the index.
+fn push_current(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
+    let is_narrow = query.involved_uid.is_some() || query.involved_name.is_some() || !query.labels.is_empty();
+    let mut labels = query.labels.iter();
+    sql.push("SELECT o.namespace, o.name, o.revision FROM ");
+    if let Some((key, value)) = labels.next() {
+        sql.push("labels l CROSS JOIN objects o ON o.id = l.object WHERE l.key = ").push_bind(key.clone());
+        sql.push(" AND l.value = ").push_bind(value.clone()).push(" AND ");
+    } else {
+        sql.push("objects o WHERE ");
+    }
+    sql.push(if is_narrow { "+o.kind = " } else { "o.kind = " }).push_bind(query.kind.as_str());
+    push_place(sql, query, if is_narrow { "+o" } else { "o" });
+    if let Some(uid) = &query.involved_uid {
+        sql.push(" AND o.involved_uid = ").push_bind(uid.clone());
+    }
+    if let Some(name) = &query.involved_name {
+        // The uid, when it is given, is the narrower of the two.
+        let column = if query.involved_uid.is_some() { "+o.involved_name" } else { "o.involved_name" };
+        sql.push(" AND ").push(column).push(" = ").push_bind(name.clone());
+    }
+    for (key, value) in labels {
+        sql.push(" AND EXISTS (SELECT 1 FROM labels x WHERE x.object = o.id AND x.key = ").push_bind(key.clone());
+        sql.push(" AND x.value = ").push_bind(value.clone()).push(")");
+    }
+}
+
+fn push_replaced(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery, at: i64) {
+    sql.push(
+        "SELECT p.namespace, p.name, p.revision FROM versions c CROSS JOIN versions p ON p.revision = c.previous ",
+    );
+    sql.push("WHERE c.kind = ").push_bind(query.kind.as_str());
+    sql.push(" AND c.revision > ").push_bind(at).push(" AND c.previous <= ").push_bind(at);
+    push_place(sql, query, "p");
+    for (column, value) in [("involved_uid", &query.involved_uid), ("involved_name", &query.involved_name)] {
+        if let Some(value) = value {
+            sql.push(" AND p.facts ->> '$.").push(column).push("' = ").push_bind(value.clone());
+        }
+    }
+    for (key, value) in &query.labels {
+        sql.push(" AND EXISTS (SELECT 1 FROM json_each(p.facts, '$.labels') x WHERE x.value ->> 0 = ");
+        sql.push_bind(key.clone()).push(" AND x.value ->> 1 = ").push_bind(value.clone()).push(")");
+    }
+}
+
+/// Namespace, name and the place after which the list goes on.
+fn push_place(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery, table: &str) {
+    if let Some(namespace) = &query.namespace {
+        sql.push(format_args!(" AND {table}.namespace = ")).push_bind(namespace.clone());
+    }
+    if let Some(name) = &query.name {
+        sql.push(format_args!(" AND {table}.name = ")).push_bind(name.clone());
+    }
+    let Some((namespace, name)) = &query.after else { return };
+    if query.namespace.as_ref() == Some(namespace) {
+        // The row value below would not be used as a range inside one namespace.
+        sql.push(format_args!(" AND {table}.name > ")).push_bind(name.clone());
+    } else {
+        sql.push(format_args!(" AND ({table}.namespace, {table}.name) > (")).push_bind(namespace.clone());
+        sql.push(", ").push_bind(name.clone()).push(")");
+    }
+}
+
+fn clamp(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Reads kind, namespace, name, revision and body, from a column on.
+fn stored(row: &SqliteRow, from: usize) -> Result<Stored, sqlx::Error> {
+    Ok(Stored {
+        key: key(row, from)?,
+        revision: Revision(row.try_get(from + 3)?),
+        body: Arc::from(row.try_get::<&str, _>(from + 4)?),
+    })
+}
+
+fn key(row: &SqliteRow, from: usize) -> Result<Key, sqlx::Error> {
+    let plural: &str = row.try_get(from)?;
+    let kind = Kind::find(plural).ok_or_else(|| sqlx::Error::Decode(format!("unknown kind `{plural}`").into()))?;
+    Ok(Key { kind, namespace: row.try_get(from + 1)?, name: row.try_get(from + 2)? })
+}
+
+fn change(row: &SqliteRow) -> Result<Arc<Change>, sqlx::Error> {
+    let Stored { key, revision, body } = stored(row, 0)?;
+    let index = facts::parse(row.try_get(6)?).map_err(|reason| sqlx::Error::Decode(reason.into()))?;
+    let change_type = match (row.try_get(5)?, row.try_get::<Option<i64>, _>(7)?) {
+        (true, _) => ChangeType::Deleted,
+        (false, Some(_)) => ChangeType::Modified,
+        (false, None) => ChangeType::Created,
+    };
+    let previous: Option<&str> = row.try_get(8)?;
+    Ok(Arc::new(Change { revision, change_type, key, body, previous: previous.map(Arc::from), index }))
+}
+
+/// What a list asks SQLite, for the test that looks at the plan.
+#[cfg(test)]
+pub(super) fn list_text(query: &ListQuery) -> String {
+    list_sql(query).sql().as_str().to_owned()
+}

@@ -1,0 +1,402 @@
+//! The one writer: takes all waiting requests, commits them together, answers after the commit (I-1, R-1).
+//!
+//! It owns the write connection, the lock file and the reserve. What a batch comes to is decided in [`super::batch`], its SQL
+//! is in [`super::commit`]; here is the order of things and what follows from a failure.
+
+use std::{collections::VecDeque, fmt::Write as _, fs::File, path::PathBuf, sync::Arc, time::Duration};
+
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::{
+    Committed, Error, Request, Revision,
+    batch::{self, Batch},
+    commit,
+    fault::{self, Fault},
+    history::{self, History, Sample},
+    reserve::Reserve,
+    schema,
+};
+use crate::{
+    failpoint,
+    sys::{Clock, Now},
+};
+
+/// How many requests share a commit. More would only lengthen the time to the first answer: at 64 the sync is already a
+/// small part of a batch.
+pub(super) const BATCH_MAX: usize = 64;
+
+/// How soon a full disk is looked at again, at the earliest: a look is made only when somebody wants to create.
+const FULL_RETRY: Duration = Duration::from_secs(5);
+
+/// When the store is idle, what left the history window goes after this time at the latest (I-11).
+const IDLE_COMPACTION: Duration = Duration::from_secs(3600);
+
+/// Fewer revisions than this are not worth a step of compaction.
+const COMPACTION_MIN: i64 = 64;
+
+/// Revisions per step when nobody waits; about 20 ms of work.
+const COMPACTION_IDLE_STEP: i64 = 2000;
+
+/// Pages given back to the file system per step, when more than a quarter of the file is free.
+const VACUUM_PAGES: i64 = 1000;
+
+/// What the writer and the store's other parts share.
+pub(super) struct Shared {
+    pub path: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub history: History,
+    pub latest: watch::Sender<Revision>,
+    /// Why the store cannot go on.
+    pub failure: watch::Sender<Option<Error>>,
+}
+
+impl Shared {
+    pub(super) fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+/// A request and who waits for it.
+pub(super) struct Pending {
+    pub request: Request,
+    pub answer: oneshot::Sender<Result<Committed, Error>>,
+}
+
+pub(super) enum Message {
+    Write(Pending),
+    /// End after the requests before this one.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    connection: Option<SqliteConnection>,
+    reserve: Reserve,
+    /// The disk is full; when it was last looked at, since boot.
+    full: Option<Duration>,
+    /// The last revision that was given out and committed.
+    revision: i64,
+    /// Bytes of all bodies superseded so far.
+    superseded: i64,
+    /// Held, not used: the lock goes with the file.
+    _lock: File,
+    /// Cleared when it ends in order; else its end is a failure of the store.
+    running: bool,
+}
+
+/// What a failed batch leads to.
+enum Next {
+    Answer(Error),
+    /// Repeat without what the full disk has no room for.
+    RepeatUrgent,
+    /// Repeat one by one.
+    RepeatEach,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connection: SqliteConnection,
+        lock: File,
+        revision: i64,
+        superseded: i64,
+    ) -> Self {
+        let reserve = Reserve::new(&shared.path);
+        let full = match reserve.take() {
+            Ok(()) => None,
+            Err(error) => {
+                warn!(error = %error, "no room for the reserve file: {error}");
+                is_full(&error).then(|| shared.now().boot)
+            }
+        };
+        Self { shared, connection: Some(connection), reserve, full, revision, superseded, _lock: lock, running: true }
+    }
+
+    /// Serves until it is told to close, everybody has gone, or the database fails for good.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(BATCH_MAX);
+        let mut closing = None;
+        while closing.is_none() && self.running {
+            let received = if self.has_history_to_compact() {
+                tokio::time::timeout(IDLE_COMPACTION, inbox.recv_many(&mut messages, BATCH_MAX)).await
+            } else {
+                Ok(inbox.recv_many(&mut messages, BATCH_MAX).await)
+            };
+            match received {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => self.compact_idle(&inbox).await,
+            }
+            let mut batch = Vec::with_capacity(messages.len());
+            for message in messages.drain(..) {
+                match message {
+                    // What comes after a close is dropped, and with it its answer.
+                    Message::Write(pending) if closing.is_none() => batch.push(pending),
+                    Message::Write(_) => {}
+                    Message::Close(done) => closing = Some(done),
+                }
+            }
+            self.commit_all(batch).await;
+        }
+        inbox.close();
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            warn!(error = %error, "closing the database: {error}");
+        }
+        self.running = false;
+        drop(self);
+        if let Some(done) = closing {
+            let _ = done.send(());
+        }
+    }
+
+    /// Commits a batch and answers each of its requests, whatever happens.
+    async fn commit_all(&mut self, batch: Vec<Pending>) {
+        let mut work = VecDeque::from([batch]);
+        while let Some(batch) = work.pop_front() {
+            let batch = self.refuse_when_full(batch);
+            if batch.is_empty() {
+                continue;
+            }
+            let error = match self.commit(&batch).await {
+                Ok(results) => {
+                    for (pending, result) in batch.into_iter().zip(results) {
+                        // Who no longer waits does not need the answer.
+                        let _ = pending.answer.send(result);
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match self.recover(&error, batch.len()).await {
+                Next::Answer(answer) => {
+                    for pending in batch {
+                        let _ = pending.answer.send(Err(answer.clone()));
+                    }
+                }
+                Next::RepeatUrgent => work.push_front(batch),
+                Next::RepeatEach => {
+                    for pending in batch.into_iter().rev() {
+                        work.push_front(vec![pending]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction. All results, refusals included, rest on earlier requests of the batch, so none is told before COMMIT.
+    async fn commit(&mut self, batch: &[Pending]) -> Result<Vec<Result<Committed, Error>>, sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        let keys = batch::keys(batch.iter().map(|pending| &pending.request));
+        commit::run(connection, "BEGIN IMMEDIATE".to_owned()).await?;
+        let current = commit::read_current(connection, &keys).await?;
+        let mut decided = Batch::new(current, self.revision, self.superseded);
+        let results: Vec<_> = batch.iter().map(|pending| decided.take(&pending.request)).collect();
+        let decided = decided.finish();
+        if decided.rows.is_empty() {
+            commit::run(connection, "ROLLBACK".to_owned()).await?;
+            return Ok(results);
+        }
+        commit::write(connection, &decided.rows).await?;
+
+        let now = self.shared.now();
+        let mut sql = String::new();
+        if decided.revision > self.revision {
+            let room = 2 * (decided.revision - self.revision) + COMPACTION_MIN;
+            let compacted =
+                compact(&self.shared.history, &mut sql, now, room).unwrap_or(self.shared.history.compacted());
+            write_meta(&mut sql, decided.revision, compacted);
+            if self.shared.history.begins_step(now.boot) {
+                write_sample(&mut sql, now, decided.revision, decided.superseded);
+            }
+        }
+        sql.push_str("COMMIT");
+        failpoint::hit("store.before_commit");
+        commit::run(connection, sql).await?;
+        failpoint::hit("store.after_commit");
+
+        if decided.revision > self.revision {
+            self.revision = decided.revision;
+            self.superseded = decided.superseded;
+            let at = history::nanoseconds(now.boot);
+            let newest = Sample { at, revision: self.revision, superseded: self.superseded };
+            self.shared.history.publish(decided.changes, newest);
+            self.shared.latest.send_replace(Revision(self.revision));
+        }
+        Ok(results)
+    }
+
+    /// Refuses what must not use up the last space, unless there is some again.
+    fn refuse_when_full(&mut self, batch: Vec<Pending>) -> Vec<Pending> {
+        let Some(looked) = self.full else { return batch };
+        if batch.iter().all(|pending| pending.request.urgent) {
+            return batch;
+        }
+        let now = self.shared.now().boot;
+        if now.saturating_sub(looked) >= FULL_RETRY {
+            self.full = Some(now);
+            if self.reserve.take().is_ok() {
+                info!("there is space on the disk again; creates are taken");
+                self.full = None;
+                return batch;
+            }
+        }
+        let (urgent, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| pending.request.urgent);
+        for pending in refused {
+            let _ = pending.answer.send(Err(Error::Full { path: self.shared.path() }));
+        }
+        urgent
+    }
+
+    /// Puts the connection in order after a failed batch of `size` requests.
+    async fn recover(&mut self, failed: &sqlx::Error, size: usize) -> Next {
+        let path = self.shared.path();
+        match Fault::of(failed) {
+            Fault::Constraint => {
+                warn!(error = %failed, "a batch of {size} broke a constraint: {failed}");
+                self.reopen().await;
+                if size > 1 { Next::RepeatEach } else { Next::Answer(fault::database(&path, failed)) }
+            }
+            Fault::Full if self.full.is_none() => {
+                warn!(path, "the disk that holds {path} is full; only deletes and status writes are taken");
+                self.full = Some(self.shared.now().boot);
+                if let Err(error) = self.reserve.free() {
+                    warn!(error = %error, "the reserve file cannot be removed: {error}");
+                }
+                self.reopen().await;
+                Next::RepeatUrgent
+            }
+            Fault::Full => {
+                self.reopen().await;
+                Next::Answer(Error::Full { path })
+            }
+            Fault::Sync => {
+                let error = fault::database(&path, failed);
+                self.fail(error.clone());
+                Next::Answer(error)
+            }
+            Fault::Other => {
+                warn!(error = %failed, "a batch of {size} was not committed: {failed}");
+                self.reopen().await;
+                Next::Answer(fault::database(&path, failed))
+            }
+        }
+    }
+
+    /// A new connection, and what is kept in memory read again. When that fails, so has the store.
+    async fn reopen(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Rolls back what is open; an error here adds nothing.
+            let _ = connection.close().await;
+        }
+        let path = self.shared.path();
+        let opened = async {
+            let mut connection = schema::open(&self.shared.path).await?;
+            let meta = schema::read_meta(&mut connection).await.map_err(|error| fault::database(&path, &error))?;
+            Ok::<_, Error>((connection, meta))
+        };
+        match opened.await {
+            Ok((connection, meta)) => {
+                self.connection = Some(connection);
+                self.shared.history.set_compacted(meta.compacted_revision);
+                if meta.last_revision != self.revision {
+                    // The commit that was reported as failed is in the file: followers read it from there.
+                    self.revision = meta.last_revision;
+                    self.shared.history.skip_to(Revision(self.revision));
+                    self.shared.latest.send_replace(Revision(self.revision));
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail(&mut self, failure: Error) {
+        error!(error = %failure, "the store cannot go on: {failure}");
+        self.running = false;
+        self.shared.failure.send_replace(Some(failure));
+    }
+
+    fn has_history_to_compact(&self) -> bool {
+        self.shared.history.compacted() < self.revision
+    }
+
+    /// Removes what left the window while nobody wrote, and gives free pages back; stops when somebody wants to write.
+    async fn compact_idle(&mut self, inbox: &mpsc::Receiver<Message>) {
+        while inbox.is_empty() {
+            match self.compact_step().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    warn!(error = %error, "compaction failed: {error}");
+                    // Its answer is for nobody: the batch was empty.
+                    let _ = self.recover(&error, 0).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One transaction of compaction. Says whether there is more to do.
+    async fn compact_step(&mut self) -> Result<bool, sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        let mut sql = "BEGIN IMMEDIATE;".to_owned();
+        if let Some(compacted) = compact(&self.shared.history, &mut sql, self.shared.now(), COMPACTION_IDLE_STEP) {
+            write_meta(&mut sql, self.revision, compacted);
+            sql.push_str("COMMIT");
+            commit::run(connection, sql).await?;
+            return Ok(true);
+        }
+        let (pages, free) = schema::read_pages(connection).await?;
+        if free < VACUUM_PAGES || free * 4 < pages {
+            return Ok(false);
+        }
+        commit::run(connection, format!("PRAGMA incremental_vacuum({VACUUM_PAGES})")).await?;
+        Ok(true)
+    }
+}
+
+impl Drop for Writer {
+    /// A writer that ends otherwise than in order (a panic) must not leave a daemon that looks alive.
+    fn drop(&mut self) {
+        if self.running {
+            let error =
+                Error::Database { path: self.shared.path(), reason: "its writer ended unexpectedly".to_owned() };
+            self.shared.failure.send_replace(Some(error));
+        }
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+/// Adds a step of compaction over at most `room` revisions, if one is worth it; returns up to where it goes.
+fn compact(history: &History, sql: &mut String, now: Now, room: i64) -> Option<i64> {
+    let from = history.compacted();
+    let to = history.floor(now.boot).min(from + room);
+    let least = if room == COMPACTION_IDLE_STEP { 1 } else { COMPACTION_MIN };
+    if to - from < least {
+        return None;
+    }
+    history.set_compacted(to);
+    history::compaction(sql, from, to);
+    Some(to)
+}
+
+fn write_meta(sql: &mut String, last: i64, compacted: i64) {
+    let written = write!(sql, "UPDATE meta SET last_revision = {last}, compacted_revision = {compacted};");
+    debug_assert!(written.is_ok(), "writing to a String does not fail");
+}
+
+fn write_sample(sql: &mut String, now: Now, revision: i64, superseded: i64) {
+    let at = super::facts::to_nanoseconds(now.wall);
+    let written = write!(sql, "INSERT OR REPLACE INTO history VALUES ({revision}, {at}, {superseded});");
+    debug_assert!(written.is_ok(), "writing to a String does not fail");
+}
