@@ -57,14 +57,15 @@ fn ends_index(policy: Option<&PodFailurePolicy>, limit: i32, pod: &Pod) -> bool 
 /// annotations (J-1305). Empty without a limit per index.
 #[must_use]
 pub fn held<'a>(tally: &Tally<'a>, active: &Indexes) -> BTreeMap<i32, &'a Pod> {
-    let mut held: BTreeMap<i32, &Pod> = BTreeMap::new();
+    let mut held: BTreeMap<i32, &'a Pod> = BTreeMap::new();
     if tally.spec.backoff_limit_per_index.is_none() {
         return held;
     }
     let ended = |index| tally.succeeded_indexes.contains(index) || tally.failed_indexes.contains(index);
     for pod in &tally.new_failed {
         let Some(index) = pod.index.filter(|index| !ended(*index) && !active.contains(*index)) else { continue };
-        let recent = |pod: &Pod| (pod.failures.total(), pod.finish.wall);
+        // The name settles what the rule leaves open.
+        let recent = |pod: &'a Pod| (pod.failures.total(), pod.finish.wall, &pod.name);
         if held.get(&index).is_none_or(|other| recent(other) <= recent(pod)) {
             held.insert(index, pod);
         }

@@ -23,7 +23,7 @@ pub const PODS_MAX: usize = 500;
 pub enum Managed<'a> {
     /// As many as there should be.
     Enough,
-    /// These go, uncounted (J-850); a look that removes creates none (J-851). `more`: others have to go too.
+    /// These go, uncounted (J-850); a look that removes creates none (J-851). `more`: others have to go too, or to come.
     Remove { pods: Vec<&'a Pod>, more: bool },
     /// These are missing. `more`: others are missing too. `wait`: some must wait for so long.
     Create { pods: Vec<NewPod>, more: bool, wait: Option<SignedDuration> },
@@ -48,7 +48,8 @@ pub fn manage<'a>(tally: &Tally<'a>, backoff: Record, held: &BTreeMap<i32, &'a P
     let excess = usize::try_from(active - wanted).unwrap_or_default();
     let mut removed = removal::choose(spec, &tally.active, excess);
     if !removed.is_empty() {
-        let more = removed.len() > PODS_MAX;
+        // More than the excess: slots became free, which the next look fills.
+        let more = removed.len() > PODS_MAX || removed.len() > excess;
         removed.truncate(PODS_MAX);
         return Managed::Remove { pods: removed, more };
     }

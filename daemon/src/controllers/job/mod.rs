@@ -40,6 +40,8 @@ pub mod removal;
 pub mod snapshot;
 pub mod success;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 
 use decide::decide;
 use known::{Known, KnownJob, Place};
