@@ -173,6 +173,19 @@ fn delete_options_of_a_typed_go_client() {
         .assert_eq(&render(decoded));
 }
 
+/// What `kubectl create job a --image=busybox -- sh -c 'echo hi'` of 1.32 sends (W-22).
+#[test]
+fn a_job_of_kubectl_create() {
+    const BODY: &str = "6b3873000a0f0a0862617463682f763112034a6f621289010a110a016112001a0022002a00320038004200126a32680a100a\
+        0012001a0022002a00320038004200125412310a0161120762757379626f781a0273681a022d631a076563686f2068692a00\
+        42006a007200800100880100900100a201001a054e65766572320042004a0052005800600068008201008a01009a0100c201\
+        001a082000280030003a001a002200";
+    let body: Vec<u8> =
+        (0..BODY.len()).step_by(2).map(|at| u8::from_str_radix(&BODY[at..at + 2], 16).unwrap()).collect();
+    expect![[r#"{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"a"},"spec":{"template":{"metadata":{},"spec":{"containers":[{"command":["sh","-c","echo hi"],"image":"busybox","name":"a","resources":{}}],"restartPolicy":"Never"}}},"status":{}}"#]]
+        .assert_eq(&render(object(jobs(), Format::Protobuf, &body, FieldValidation::Strict)));
+}
+
 /// P-5: a Go writer's empty strings and unset fields are not there; what JSON always shows is.
 #[test]
 fn a_job_loses_nothing_and_gains_what_go_would_show() {
