@@ -9,6 +9,8 @@ pub mod pod;
 pub mod pod_spec;
 pub mod secret;
 pub mod service_account;
+#[cfg(test)]
+pub(crate) mod written;
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,9 +1,11 @@
 //! What is filled in where a job is silent (J-201 to J-214), and the selector that creation makes (J-303 to J-305).
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 
 use super::{CONTROLLER_UID_LABEL, JOB_NAME_LABEL, LEGACY_CONTROLLER_UID_LABEL, LEGACY_JOB_NAME_LABEL};
-use crate::kind::pod_spec;
+use crate::{kind::pod_spec, name};
 
 const BACKOFF_LIMIT: i32 = 6;
 
@@ -38,7 +40,13 @@ pub fn default_spec(spec: &mut JobSpec) {
 pub(super) fn default_labels(job: &mut Job) {
     let template = job.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
     let labels = template.and_then(|metadata| metadata.labels.as_ref()).filter(|labels| !labels.is_empty());
-    if let Some(labels) = labels
+    // Labels that are wrong are reported where they stand, in the template, and not a second time as the job's own (W-56).
+    let legal = |labels: &BTreeMap<String, String>| {
+        labels.iter().all(|(key, value)| {
+            name::validate_qualified_name(key).is_empty() && name::validate_label_value(value).is_empty()
+        })
+    };
+    if let Some(labels) = labels.filter(|labels| legal(labels))
         && job.metadata.labels.as_ref().is_none_or(|own| own.is_empty())
     {
         job.metadata.labels = Some(labels.clone());

@@ -219,8 +219,10 @@ fn validate_counters(errors: &mut FieldErrors, change: &Change<'_>, path: &Path)
         let detail = "terminating>0 is invalid for finished job";
         errors.invalid(&path.child("terminating"), count(new.terminating), detail);
     }
-    if (new.ready != old.ready || active_changed) && count(new.ready) > count(new.active) {
-        errors.invalid(&path.child("ready"), count(new.ready), "cannot set more ready pods than active");
+    if let Some(ready) = new.ready.filter(|ready| *ready > count(new.active))
+        && (new.ready != old.ready || active_changed)
+    {
+        errors.invalid(&path.child("ready"), ready, "cannot set more ready pods than active");
     }
     let uncounted_changed = new.uncounted_terminated_pods != old.uncounted_terminated_pods;
     let uncounted = new
