@@ -151,7 +151,6 @@ pub(super) struct Owner {
     pub(super) kind: String,
     pub(super) name: String,
     pub(super) uid: String,
-    pub(super) controller: bool,
     pub(super) block_owner_deletion: bool,
 }
 
@@ -181,10 +180,6 @@ impl Meta {
 
     pub(super) fn is_deleting(&self) -> bool {
         self.deletion_timestamp.is_some()
-    }
-
-    pub(super) fn controller(&self) -> Option<&Owner> {
-        self.owner_references.iter().find(|owner| owner.controller)
     }
 }
 
@@ -222,7 +217,7 @@ mod tests {
                 "ownerReferences":[{"apiVersion":"batch/v1","kind":"Job","name":"j","uid":"o","controller":true}]},"spec":{"x":1}}"#,
         );
         assert!(meta.is_deleting() && meta.has_finalizer("f") && !meta.has_finalizer("g"));
-        assert_eq!(meta.controller().map(|owner| owner.uid.as_str()), Some("o"));
+        assert_eq!(meta.owner_references[0].uid, "o");
         assert_eq!(Meta::of("damaged"), Meta::default());
     }
 

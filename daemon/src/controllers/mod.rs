@@ -8,5 +8,4 @@ pub mod garbage;
 pub mod job;
 pub mod namespace;
 pub mod pod_gc;
-pub mod tracking;
 pub mod ttl;

@@ -167,9 +167,6 @@ impl Recorder {
                     return None;
                 }
             };
-        // So that the events.k8s.io view is complete (W-189). Set here because validation takes an event that comes in with
-        // it for one of the newer recorders, which must also say an action and an instance.
-        object.0.insert("eventTime".to_owned(), Value::String(time::render_micro(first)));
         if known.count == 0 {
             known.uid.clone_from(&index.uid);
         } else {
@@ -182,7 +179,7 @@ impl Recorder {
         Some(Write::Put { key: Key::new(Kind::Event, namespace, &*known.name), index, body: object.to_stored() })
     }
 
-    /// S-22.
+    /// S-22, with `eventTime` set, so that the events.k8s.io view is complete (W-189).
     fn body(
         &self,
         event: &EventSpec,
@@ -224,6 +221,7 @@ impl Recorder {
             "source": reporter,
             "firstTimestamp": time::render(first),
             "lastTimestamp": time::render(last),
+            "eventTime": time::render_micro(first),
             "count": count,
             "type": event_type.as_str(),
             "reportingComponent": source.component(),

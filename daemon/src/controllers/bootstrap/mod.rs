@@ -91,7 +91,7 @@ fn prepare(kind: Kind, namespace: &str, body: Object, random: &SharedRandom, now
     let status = body.0.get("status").cloned();
     let name = body.name().to_owned();
     let context = &mut Context { now: now.wall, random: &mut &*random };
-    let mut prepared = write::create(kind.resource(), namespace, body, context)
+    let mut prepared = write::create_own(kind.resource(), namespace, body, context)
         .map_err(|status| Error::Other(format!("create {} {name}: {status}", kind.as_str())))?;
     // A client's status may be dropped at creation; this one is ours to say.
     if let Some(status) = status {
