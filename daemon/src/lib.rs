@@ -16,3 +16,6 @@ pub mod server;
 pub mod store;
 pub mod sys;
 pub mod telemetry;
+
+#[cfg(test)]
+mod testing;

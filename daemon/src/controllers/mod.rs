@@ -9,3 +9,6 @@ pub mod job;
 pub mod namespace;
 pub mod pod_gc;
 pub mod ttl;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! Stories of controllers on a real store, stepped until nothing is left to do.
+
+use std::time::Duration;
+
+use jobd_api::{object::Object, registry::Kind};
+use serde_json::{Value, json};
+
+use super::{
+    bootstrap::{self, DefaultObjects, NodeFacts},
+    events_expiry::EventsExpiry,
+    garbage::Garbage,
+    namespace::Namespaces,
+    pod_gc::PodGc,
+    ttl::Ttl,
+};
+use crate::{
+    engine,
+    recorder::{EventSpec, EventType, Involved, Recorder, Source},
+    store::Request,
+    sys::Clock as _,
+    testing::{World, job, owner, pod},
+};
+
+async fn world() -> World {
+    let mut world = World::new().await;
+    world.driver.add(Ttl::new(world.store.clone()));
+    world.driver.add(Garbage::new(world.store.clone()));
+    world.driver.add(EventsExpiry::new(world.store.clone()));
+    world.driver.add(Namespaces::new(world.store.clone()));
+    world.create(Kind::Namespace, "", json!({"metadata": {"name": "default"}})).await;
+    world
+}
+
+/// A job and pods that it owns; their names are the job's with a number.
+async fn job_with_pods(world: &World, name: &str, pods: usize, block: bool) -> Object {
+    let job = world.create(Kind::Job, "default", job(name, None)).await;
+    for number in 0..pods {
+        let metadata = json!({"ownerReferences": [owner(&job, block)]});
+        world.create(Kind::Pod, "default", pod(&format!("{name}-{number}"), "0", metadata)).await;
+    }
+    job
+}
+
+/// The pod runs on a node: deleting it takes until the node says that it has stopped.
+async fn bind(world: &World, name: &str) {
+    let mut pod = world.get(Kind::Pod, "default", name).await;
+    pod.0["spec"]["nodeName"] = json!("box");
+    world.put(Kind::Pod, pod).await;
+}
+
+/// The node says that a deleted pod has stopped.
+async fn stop(world: &World, name: &str) {
+    world.delete(Kind::Pod, "default", name, json!({"gracePeriodSeconds": 0})).await;
+}
+
+fn finished(mut job: Object, at: &str) -> Object {
+    job.0.insert(
+        "status".to_owned(),
+        json!({"conditions": [{"type": "Complete", "status": "True", "lastTransitionTime": at}]}),
+    );
+    job
+}
+
+#[tokio::test]
+async fn j_1901_a_finished_job_goes_with_its_pods_when_its_ttl_is_over_to_the_second() {
+    let mut world = world().await;
+    let job = world.create(Kind::Job, "default", job("j", Some(100))).await;
+    let metadata = json!({"ownerReferences": [owner(&job, true)]});
+    world.create(Kind::Pod, "default", pod("j-0", "0", metadata)).await;
+    world.put(Kind::Job, finished(job, "2026-01-01T12:00:00Z")).await;
+    let start = world.clock.now().wall;
+    assert_eq!(world.settle().await.wall, Some(start + Duration::from_secs(100)));
+    world.clock.advance(Duration::from_secs(99));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, ["j"]);
+    world.clock.advance(Duration::from_secs(1));
+    world.settle().await;
+    assert_eq!((world.names(Kind::Job).await, world.names(Kind::Pod).await), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn j_1903_a_lowered_ttl_deletes_at_once() {
+    let mut world = world().await;
+    let job = world.create(Kind::Job, "default", job("j", Some(1000))).await;
+    let mut job = world.put(Kind::Job, finished(job, "2026-01-01T12:00:00Z")).await;
+    world.settle().await;
+    world.clock.advance(Duration::from_secs(50));
+    job.0["spec"]["ttlSecondsAfterFinished"] = json!(10);
+    world.put(Kind::Job, job).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn j_2003_background_takes_the_dependents_afterwards() {
+    let mut world = world().await;
+    job_with_pods(&world, "a", 3, true).await;
+    job_with_pods(&world, "b", 1, true).await;
+    bind(&world, "a-0").await;
+    world.settle().await;
+    world.delete(Kind::Job, "default", "a", json!({"propagationPolicy": "Background"})).await;
+    assert_eq!(world.names(Kind::Job).await, ["b"]);
+    world.settle().await;
+    assert_eq!(world.names(Kind::Pod).await, ["a-0", "b-0"], "a running pod has its grace");
+    let running = world.get(Kind::Pod, "default", "a-0").await;
+    assert_eq!(running.get(&["metadata", "deletionGracePeriodSeconds"]), Some(&json!(30)));
+}
+
+#[tokio::test]
+async fn j_2004_foreground_waits_for_the_dependents_that_block() {
+    let mut world = world().await;
+    job_with_pods(&world, "a", 2, true).await;
+    bind(&world, "a-0").await;
+    world.delete(Kind::Job, "default", "a", json!({"propagationPolicy": "Foreground"})).await;
+    world.settle().await;
+    assert_eq!((world.names(Kind::Job).await, world.names(Kind::Pod).await), (vec!["a".into()], vec!["a-0".into()]));
+    stop(&world, "a-0").await;
+    world.settle().await;
+    assert_eq!((world.names(Kind::Job).await, world.names(Kind::Pod).await), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn j_2004_foreground_does_not_wait_for_those_that_do_not_block() {
+    let mut world = world().await;
+    job_with_pods(&world, "a", 1, false).await;
+    bind(&world, "a-0").await;
+    world.delete(Kind::Job, "default", "a", json!({"propagationPolicy": "Foreground"})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, Vec::<String>::new());
+    let pod = world.get(Kind::Pod, "default", "a-0").await;
+    assert!(pod.get(&["metadata", "deletionTimestamp"]).is_some());
+}
+
+#[tokio::test]
+async fn j_2005_orphan_lets_the_dependents_live() {
+    let mut world = world().await;
+    job_with_pods(&world, "a", 2, true).await;
+    world.delete(Kind::Job, "default", "a", json!({"propagationPolicy": "Orphan"})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, Vec::<String>::new());
+    assert_eq!(world.names(Kind::Pod).await, ["a-0", "a-1"]);
+    let pod = world.get(Kind::Pod, "default", "a-0").await;
+    assert_eq!(pod.get(&["metadata", "ownerReferences"]), None);
+    assert_eq!(pod.get(&["metadata", "deletionTimestamp"]), None);
+}
+
+#[tokio::test]
+async fn a_dependent_of_an_absent_owner_goes_and_one_with_another_owner_stays() {
+    let mut world = world().await;
+    let a = job_with_pods(&world, "a", 0, true).await;
+    let b = job_with_pods(&world, "b", 0, true).await;
+    let mut gone = owner(&a, true);
+    gone["uid"] = json!("00000000-0000-4000-8000-000000000000");
+    gone["controller"] = json!(false);
+    let map = |name: &str, owners: Value| json!({"metadata": {"name": name, "ownerReferences": owners}});
+    world.create(Kind::ConfigMap, "default", map("absent", json!([gone]))).await;
+    world.create(Kind::ConfigMap, "default", map("both", json!([gone, owner(&b, true)]))).await;
+    let mut foreign = gone.clone();
+    foreign["apiVersion"] = json!("argoproj.io/v1alpha1");
+    foreign["kind"] = json!("Workflow");
+    world.create(Kind::ConfigMap, "default", map("foreign", json!([foreign]))).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::ConfigMap).await, ["both", "foreign"]);
+    let both = world.get(Kind::ConfigMap, "default", "both").await;
+    assert_eq!(both.get(&["metadata", "ownerReferences"]).and_then(Value::as_array).map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn garbage_that_a_crash_left_is_collected_at_the_next_start() {
+    let mut world = world().await;
+    let job = job_with_pods(&world, "a", 2, true).await;
+    world.delete(Kind::Job, "default", "a", json!({"propagationPolicy": "Background"})).await;
+    drop(job);
+    // No controller has seen the deletion when the driver starts.
+    world.driver = crate::driver::Driver::new(world.store.clone(), world.clock.clone());
+    world.driver.add(Garbage::new(world.store.clone()));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Pod).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn w_111_a_deleted_namespace_is_emptied_and_goes() {
+    let mut world = world().await;
+    world.create(Kind::Namespace, "", json!({"metadata": {"name": "n"}})).await;
+    world.create(Kind::ConfigMap, "n", json!({"metadata": {"name": "c"}})).await;
+    world.create(Kind::Job, "n", job("j", None)).await;
+    let mut running = world.create(Kind::Pod, "n", pod("p", "0", json!({}))).await;
+    running.0["spec"]["nodeName"] = json!("box");
+    world.put(Kind::Pod, running).await;
+    world.create(Kind::ConfigMap, "default", json!({"metadata": {"name": "other"}})).await;
+    world.delete(Kind::Namespace, "", "n", json!({})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, Vec::<String>::new());
+    assert_eq!(world.names(Kind::ConfigMap).await, ["other"]);
+    let namespace = world.get(Kind::Namespace, "", "n").await;
+    assert_eq!(namespace.text(&["status", "phase"]), Some("Terminating"));
+    world.delete(Kind::Pod, "n", "p", json!({"gracePeriodSeconds": 0})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Namespace).await, ["default"]);
+}
+
+#[tokio::test]
+async fn j_2211_events_expire_in_hourly_batches() {
+    let mut world = world().await;
+    let recorder = Recorder::with_random("box".to_owned(), Duration::from_secs(600), world.random.clone());
+    let job = world.create(Kind::Job, "default", job("j", None)).await;
+    for number in 0..3 {
+        let event = EventSpec {
+            involved: Involved::of(Kind::Job, &job),
+            source: Source::JobController,
+            event_type: EventType::Normal,
+            reason: "Reason".to_owned(),
+            message: format!("message {number}"),
+        };
+        let write = recorder.record(&event, world.clock.now()).unwrap();
+        world.store.write(Request { writes: vec![write], ..Request::default() }).await.unwrap();
+        world.settle().await;
+        world.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(world.names(Kind::Event).await.len(), 3);
+    // The first look was at the start: the next is an hour later, though the first event expires after ten minutes.
+    world.clock.advance(Duration::from_secs(1200));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Event).await.len(), 3);
+    world.clock.advance(Duration::from_secs(2400));
+    assert_eq!(world.settle().await.wall, None);
+    assert_eq!(world.names(Kind::Event).await.len(), 0);
+}
+
+#[tokio::test]
+async fn the_oldest_finished_pods_go_when_there_are_too_many() {
+    let mut world = World::new().await;
+    world.driver.add(PodGc::new(world.store.clone(), 50));
+    world.settle().await;
+    for number in 0..51 {
+        let pod = world.create(Kind::Pod, "default", pod(&format!("p{number:02}"), "0", json!({}))).await;
+        world.clock.advance(Duration::from_secs(1));
+        world.settle().await;
+        let mut ended = pod;
+        ended.0.insert("status".to_owned(), json!({"phase": "Succeeded"}));
+        world.put(Kind::Pod, ended).await;
+        world.settle().await;
+    }
+    let names = world.names(Kind::Pod).await;
+    assert_eq!((names.len(), names[0].as_str()), (48, "p03"));
+}
+
+#[tokio::test]
+async fn w_185_every_namespace_has_its_default_objects_and_gets_them_back() {
+    let mut world = World::new().await;
+    let objects = || DefaultObjects::new(world.store.clone(), world.random.clone(), "PEM".to_owned());
+    let node = NodeFacts::gather(Some("box"), &engine::Info::default(), "v1.36.0", 110, std::path::Path::new("/"));
+    let first = objects();
+    for _ in 0..2 {
+        bootstrap::ensure(&world.store, &first, &world.random, &node, world.clock.now()).await.unwrap();
+    }
+    world.driver.add(objects());
+    assert_eq!(world.names(Kind::Namespace).await, ["default", "kube-node-lease", "kube-public", "kube-system"]);
+    assert_eq!(world.names(Kind::Node).await, ["box"]);
+    world.create(Kind::Namespace, "", json!({"metadata": {"name": "n"}})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::ServiceAccount).await, ["default"; 5]);
+    let map = world.get(Kind::ConfigMap, "n", "kube-root-ca.crt").await;
+    assert_eq!(map.text(&["data", "ca.crt"]), Some("PEM"));
+    world.delete(Kind::ServiceAccount, "n", "default", json!({})).await;
+    let mut changed = map;
+    changed.0.insert("data".to_owned(), json!({"ca.crt": "other"}));
+    world.put(Kind::ConfigMap, changed).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::ServiceAccount).await, ["default"; 5]);
+    let map = world.get(Kind::ConfigMap, "n", "kube-root-ca.crt").await;
+    assert_eq!(map.text(&["data", "ca.crt"]), Some("PEM"));
+}
