@@ -28,6 +28,7 @@ async fn world() -> World {
     world.driver.add(EventsExpiry::new(world.store.clone()));
     world.driver.add(Namespaces::new(world.store.clone()));
     world.create(Kind::Namespace, "", json!({"metadata": {"name": "default"}})).await;
+    world.settle().await;
     world
 }
 

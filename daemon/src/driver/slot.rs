@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use super::{Controller, Deadline, Error, Next, Outcome, Run, Step, log_outcome, log_panic, queue::Queue};
 use crate::{
-    store::{Change, Store},
+    store::{Change, ChangeType, Store},
     sys::{Clock, Now},
 };
 
@@ -201,6 +201,7 @@ impl<C: Controller> Loop for Slot<C> {
 
     fn notice(&self, change: &Change) {
         if C::DUE == Some(change.key.kind)
+            && change.change_type != ChangeType::Deleted
             && let Some(at) = change.index.due_at
         {
             self.due_by(at);

@@ -94,6 +94,7 @@ async fn an_error_and_a_panic_are_tried_again_after_the_back_off() {
     let seen = Arc::clone(&probe.runs);
     *probe.script.lock().unwrap() = vec![Answer::Panic, Answer::Fail];
     world.driver.add(probe);
+    world.settle().await;
     config_map(&world, "a").await;
     for seconds in [1, 2] {
         let deadline = world.settle().await;
@@ -114,6 +115,7 @@ async fn comes_back_at_the_time_asked_for_and_when_the_clock_jumps() {
     let at = world.clock.now().boot + Duration::from_secs(30);
     *probe.script.lock().unwrap() = vec![Answer::Next(Next::At(at)), Answer::Next(Next::At(at))];
     world.driver.add(probe);
+    world.settle().await;
     config_map(&world, "a").await;
     assert_eq!(world.settle().await.boot, Some(at));
     assert_eq!(runs(&seen), ["a"]);
@@ -132,6 +134,7 @@ async fn due_objects_wake_at_their_time_and_cost_no_timer_each() {
     let probe = Probe::default();
     let seen = Arc::clone(&probe.runs);
     world.driver.add(probe);
+    world.settle().await;
     let start = world.clock.now().wall;
     for (name, seconds) in [("later", 20), ("sooner", 10)] {
         let at = start + Duration::from_secs(seconds);
@@ -155,6 +158,7 @@ async fn due_objects_wake_at_their_time_and_cost_no_timer_each() {
 async fn idle_means_that_nothing_is_due() {
     let mut world = World::new().await;
     world.driver.add(Probe::default());
+    world.settle().await;
     config_map(&world, "a").await;
     let deadline = world.settle().await;
     assert!(deadline.boot.is_some(), "a resync after work");

@@ -446,6 +446,23 @@ impl Store {
         self.inner.readers.active(kind).await
     }
 
+    /// Keys of a kind that are being deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn deleting(&self, kind: Kind) -> Result<Vec<Key>, Error> {
+        self.inner.readers.deleting(kind).await
+    }
+
+    /// A page of the uids that owner references name and no object has, in order, after `after`: what a crash between an owner's
+    /// deletion and the collection of its dependents leaves, and owners of kinds that are not served. Costs all owner references.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ownerless(&self, after: &str, max: usize) -> Result<Vec<String>, Error> {
+        self.inner.readers.ownerless(after, max).await
+    }
+
     /// Objects of a kind that are due at `now`, earliest first, at most `max`; and when the next one after these is due.
     ///
     /// # Errors

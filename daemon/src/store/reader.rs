@@ -35,6 +35,17 @@ pub(super) const DEPENDENTS: &str = "\
     FROM owners w CROSS JOIN objects o ON o.id = w.object JOIN versions v ON v.revision = o.revision \
     WHERE w.owner_uid = ?1 ORDER BY o.id";
 
+/// Keys of a kind that are being deleted. The first condition is that of the index `objects_active`, word for word (I-5).
+const DELETING: &str = "\
+    SELECT namespace, name FROM objects \
+    WHERE kind = ?1 AND (finished = 0 OR tracking = 1 OR deleting = 1) AND deleting = 1 ORDER BY namespace, name";
+
+/// Owner uids that some object names and no object has. ?1: the kinds as JSON; ?2: the last uid of the page before.
+const OWNERLESS: &str = "\
+    SELECT DISTINCT w.owner_uid FROM owners w WHERE w.owner_uid > ?2 AND NOT EXISTS \
+        (SELECT 1 FROM json_each(?1) k JOIN objects o ON o.kind = k.value AND o.uid = w.owner_uid) \
+    ORDER BY w.owner_uid LIMIT ?3";
+
 /// The condition is that of the index `objects_active`, word for word (I-5).
 pub(super) const ACTIVE: &str = "\
     SELECT o.namespace, o.name FROM objects o \
@@ -186,6 +197,18 @@ impl Readers {
         let rows = sqlx::query_as(ACTIVE).bind(kind.as_str()).fetch_all(&self.pool).await;
         let rows: Vec<(String, String)> = rows.map_err(|error| self.error(error))?;
         Ok(rows.into_iter().map(|(namespace, name)| Key { kind, namespace, name }).collect())
+    }
+
+    pub(super) async fn deleting(&self, kind: Kind) -> Result<Vec<Key>, Error> {
+        let rows = sqlx::query_as(DELETING).bind(kind.as_str()).fetch_all(&self.pool).await;
+        let rows: Vec<(String, String)> = rows.map_err(|error| self.error(error))?;
+        Ok(rows.into_iter().map(|(namespace, name)| Key { kind, namespace, name }).collect())
+    }
+
+    pub(super) async fn ownerless(&self, after: &str, max: usize) -> Result<Vec<String>, Error> {
+        let kinds = serde_json::Value::from(Kind::ALL.map(Kind::as_str).to_vec()).to_string();
+        let query = sqlx::query_scalar(OWNERLESS).bind(kinds).bind(after).bind(clamp(max));
+        query.fetch_all(&self.pool).await.map_err(|error| self.error(error))
     }
 
     pub(super) async fn due(

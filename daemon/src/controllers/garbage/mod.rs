@@ -3,7 +3,10 @@
 //! The key is an owner, not a dependent: a job's thousand new pods are one look at the job, and a deleted job is one
 //! pass over its pods. Nothing is held in memory but the queue.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use jobd_api::registry::{self, Kind};
 use tracing::debug;
@@ -19,6 +22,14 @@ mod decide;
 
 use decide::{FOREGROUND, Fate, ORPHAN, OwnerState, blocks, decide};
 
+/// What is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GarbageKey {
+    Owner(OwnerKey),
+    /// Everything that names an owner, once after a start: a crash may have come between an owner's deletion and ours.
+    Leftovers,
+}
+
 /// An object that others may refer to as their owner: where it is or was, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OwnerKey {
@@ -26,14 +37,19 @@ pub struct OwnerKey {
     pub uid: String,
 }
 
+/// How many owners are looked at in one read when everything is.
+const CHUNK: usize = 256;
+
 pub struct Garbage {
     store: Store,
+    /// The leftovers of the time before this start were collected.
+    swept: AtomicBool,
 }
 
 impl Garbage {
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, swept: AtomicBool::new(false) }
     }
 
     /// How an owner stands now.
@@ -65,6 +81,88 @@ impl Garbage {
             }
         }
         Ok(states)
+    }
+
+    /// Does with an owner's dependents what its state asks for, and lets it go when they are done.
+    async fn collect(&self, owner: &OwnerKey, now: Now) -> Result<(), Error> {
+        let (state, stored) = self.state(owner).await?;
+        if state == OwnerState::Live {
+            return Ok(());
+        }
+        let dependents = self
+            .store
+            .dependents(&owner.uid)
+            .await?
+            .into_iter()
+            .map(|dependent| Ok((Meta::read(&dependent)?, dependent)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let states = self.states((owner, state), &dependents).await?;
+        let mut edits = Vec::new();
+        let mut blocking = 0;
+        for (meta, dependent) in &dependents {
+            let mut fate = decide(meta, |reference| {
+                owner_keys(&dependent.key.namespace, std::slice::from_ref(reference))
+                    .first()
+                    .and_then(|key| states.get(key))
+                    .copied()
+                    .unwrap_or(OwnerState::Live)
+            });
+            if fate == (Fate::Delete { foreground: true }) && self.store.dependents(&meta.uid).await?.is_empty() {
+                // Only what has dependents of its own needs to wait for them.
+                fate = Fate::Delete { foreground: false };
+            }
+            let edit = edit_dependent(dependent, meta, &fate, now)?;
+            // Removed, or no longer its dependent: it does not block any more.
+            let blocks_on = match (&fate, &edit) {
+                (Fate::Release(_), _) => false,
+                (_, Some(edit)) => !edit.removes,
+                (_, None) => true,
+            };
+            if blocks_on && blocks(meta, &owner.uid) {
+                blocking += 1;
+            }
+            edits.extend(edit);
+        }
+        if !edits.is_empty() {
+            debug!(kind = owner.key.kind.as_str(), name = owner.key.name, dependents = edits.len(), "collecting");
+        }
+        edit::commit(&self.store, edits).await?;
+        let (Some(stored), 0) = (stored, blocking) else { return Ok(()) };
+        let finalizer = match state {
+            OwnerState::Foreground => FOREGROUND,
+            OwnerState::Orphan => ORPHAN,
+            OwnerState::Live | OwnerState::Absent => return Ok(()),
+        };
+        let old = stored.object()?;
+        let mut new = old.clone();
+        edit::remove_finalizer(&mut new, finalizer);
+        edit::commit(&self.store, edit::update(&stored, &old, new).into_iter().collect()).await?;
+        Ok(())
+    }
+
+    /// Collects the dependents of all owners that are gone.
+    async fn sweep(&self, now: Now) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let uids = self.store.ownerless(&after, CHUNK).await?;
+            for uid in &uids {
+                // Which owner it was only its dependents know.
+                let mut owners = BTreeSet::new();
+                for dependent in self.store.dependents(uid).await? {
+                    let references = Meta::read(&dependent)?.owner_references;
+                    owners.extend(
+                        owner_keys(&dependent.key.namespace, &references).into_iter().filter(|one| one.uid == *uid),
+                    );
+                }
+                for owner in owners {
+                    self.collect(&owner, now).await?;
+                }
+            }
+            match uids.into_iter().last() {
+                Some(last) => after = last,
+                None => return Ok(()),
+            }
+        }
     }
 }
 
@@ -115,13 +213,13 @@ fn served_kind(owner: &Owner) -> Option<Kind> {
 
 impl Controller for Garbage {
     const NAME: &'static str = "garbage";
-    type Key = OwnerKey;
+    type Key = GarbageKey;
 
-    fn wakes(&self, change: &Change) -> Vec<OwnerKey> {
+    fn wakes(&self, change: &Change) -> Vec<GarbageKey> {
         let mut keys = Vec::new();
         // Nobody owns anything through an event, and there are many.
         if change.key.kind == Kind::Event {
-            return keys;
+            return Vec::new();
         }
         let itself = || OwnerKey { key: change.key.clone(), uid: change.index.uid.clone() };
         let namespace = &change.key.namespace;
@@ -158,80 +256,34 @@ impl Controller for Garbage {
                 }
             }
         }
-        keys
+        keys.into_iter().map(GarbageKey::Owner).collect()
     }
 
-    async fn active(&self) -> Result<Vec<OwnerKey>, Error> {
+    async fn active(&self) -> Result<Vec<GarbageKey>, Error> {
         let mut keys = Vec::new();
-        for kind in Kind::ALL {
-            if kind == Kind::Event {
-                continue;
-            }
-            for key in self.store.active(kind).await? {
-                // Most of what is active is not being deleted, but only the body says so.
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Event) {
+            for key in self.store.deleting(kind).await? {
                 let Some(stored) = self.store.get(&key).await? else { continue };
                 let meta = Meta::read(&stored)?;
-                if meta.is_deleting() && (meta.has_finalizer(FOREGROUND) || meta.has_finalizer(ORPHAN)) {
-                    keys.push(OwnerKey { key, uid: meta.uid });
+                if meta.has_finalizer(FOREGROUND) || meta.has_finalizer(ORPHAN) {
+                    keys.push(GarbageKey::Owner(OwnerKey { key, uid: meta.uid }));
                 }
             }
+        }
+        if !self.swept.load(Ordering::Relaxed) {
+            keys.push(GarbageKey::Leftovers);
         }
         Ok(keys)
     }
 
-    async fn reconcile(&self, owner: &OwnerKey, now: Now) -> Result<Next, Error> {
-        let (state, stored) = self.state(owner).await?;
-        if state == OwnerState::Live {
-            return Ok(Next::Idle);
-        }
-        let dependents = self
-            .store
-            .dependents(&owner.uid)
-            .await?
-            .into_iter()
-            .map(|dependent| Ok((Meta::read(&dependent)?, dependent)))
-            .collect::<Result<Vec<_>, Error>>()?;
-        let states = self.states((owner, state), &dependents).await?;
-        let mut edits = Vec::new();
-        let mut blocking = 0;
-        for (meta, dependent) in &dependents {
-            let mut fate = decide(meta, |reference| {
-                owner_keys(&dependent.key.namespace, std::slice::from_ref(reference))
-                    .first()
-                    .and_then(|key| states.get(key))
-                    .copied()
-                    .unwrap_or(OwnerState::Live)
-            });
-            if fate == (Fate::Delete { foreground: true }) && self.store.dependents(&meta.uid).await?.is_empty() {
-                // Only what has dependents of its own needs to wait for them.
-                fate = Fate::Delete { foreground: false };
+    async fn reconcile(&self, key: &GarbageKey, now: Now) -> Result<Next, Error> {
+        match key {
+            GarbageKey::Owner(owner) => self.collect(owner, now).await?,
+            GarbageKey::Leftovers => {
+                self.sweep(now).await?;
+                self.swept.store(true, Ordering::Relaxed);
             }
-            let edit = edit_dependent(dependent, meta, &fate, now)?;
-            // Removed, or no longer its dependent: it does not block any more.
-            let blocks_on = match (&fate, &edit) {
-                (Fate::Release(_), _) => false,
-                (_, Some(edit)) => !edit.removes,
-                (_, None) => true,
-            };
-            if blocks_on && blocks(meta, &owner.uid) {
-                blocking += 1;
-            }
-            edits.extend(edit);
         }
-        if !edits.is_empty() {
-            debug!(kind = owner.key.kind.as_str(), name = owner.key.name, dependents = edits.len(), "collecting");
-        }
-        edit::commit(&self.store, edits).await?;
-        let (Some(stored), 0) = (stored, blocking) else { return Ok(Next::Idle) };
-        let finalizer = match state {
-            OwnerState::Foreground => FOREGROUND,
-            OwnerState::Orphan => ORPHAN,
-            OwnerState::Live | OwnerState::Absent => return Ok(Next::Idle),
-        };
-        let old = stored.object()?;
-        let mut new = old.clone();
-        edit::remove_finalizer(&mut new, finalizer);
-        edit::commit(&self.store, edit::update(&stored, &old, new).into_iter().collect()).await?;
         Ok(Next::Idle)
     }
 }

@@ -83,14 +83,7 @@ impl Controller for Namespaces {
     }
 
     async fn active(&self) -> Result<Vec<String>, Error> {
-        let mut keys = Vec::new();
-        for key in self.store.active(Kind::Namespace).await? {
-            let Some(stored) = self.store.get(&key).await? else { continue };
-            if edit::Meta::read(&stored)?.is_deleting() {
-                keys.push(key.name);
-            }
-        }
-        Ok(keys)
+        Ok(self.store.deleting(Kind::Namespace).await?.into_iter().map(|key| key.name).collect())
     }
 
     async fn reconcile(&self, name: &String, now: Now) -> Result<Next, Error> {
