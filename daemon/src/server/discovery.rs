@@ -51,6 +51,12 @@ fn hash(text: &str) -> String {
     format!("{:016X}", hasher.finish())
 }
 
+/// The version that clients compare: the Kubernetes that is spoken, and our own (W-195, W-196).
+#[must_use]
+pub fn git_version() -> String {
+    format!("v1.{MINOR}.0+jobd.{}", env!("CARGO_PKG_VERSION"))
+}
+
 /// `/version` (S-1).
 pub(crate) fn version() -> Value {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
@@ -61,7 +67,7 @@ pub(crate) fn version() -> Value {
     };
     json!({
         "major": "1", "minor": MINOR.to_string(),
-        "gitVersion": format!("v1.{MINOR}.0+jobd.{}", env!("CARGO_PKG_VERSION")),
+        "gitVersion": git_version(),
         "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "", "compiler": "rustc", "platform": format!("{os}/{arch}"),
     })

@@ -53,8 +53,10 @@ mod watch;
 mod write;
 
 pub use auth::{Access, Token};
+pub use discovery::git_version;
 pub use health::Check;
 pub use listen::{Listeners, serve};
+pub use tls::ca_certificate;
 
 use path::{Operation, Refusal, ResourceTarget, Target};
 use query::{ListOptions, Query};

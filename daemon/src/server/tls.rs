@@ -71,6 +71,14 @@ impl Authority {
     }
 }
 
+/// The certificate of the data directory's CA in PEM form; made at the first start.
+///
+/// # Errors
+/// When it can be neither read nor written.
+pub fn ca_certificate(directory: &Path) -> io::Result<String> {
+    Authority::read_or_make(directory).map(|authority| authority.pem)
+}
+
 /// The CA's parameters. They are the same at every start, so the issuer can be made from its key alone; changing them
 /// cuts off every kubeconfig. Valid for a century: nobody replaces a CA that every client on the machine has pinned.
 fn authority_params() -> CertificateParams {

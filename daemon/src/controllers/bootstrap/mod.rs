@@ -45,7 +45,11 @@ pub async fn ensure(
     ensure_node(store, random, node, now).await
 }
 
-async fn ensure_node(store: &Store, random: &SharedRandom, facts: &NodeFacts, now: Now) -> Result<(), Error> {
+/// Tells the node object what the machine and its engine say now.
+///
+/// # Errors
+/// When the store fails.
+pub async fn ensure_node(store: &Store, random: &SharedRandom, facts: &NodeFacts, now: Now) -> Result<(), Error> {
     let key = Key::new(Kind::Node, "", &*facts.name);
     match store.get(&key).await? {
         None => ensure_absent_is_made(store, Kind::Node, "", facts.create(now.wall), random, now).await,
