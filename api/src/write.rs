@@ -240,9 +240,14 @@ pub fn index(resource: &Resource, object: &Object) -> Index {
     for (key, value) in object.get(&["metadata", "labels"]).and_then(Value::as_object).into_iter().flatten() {
         index.labels.push((key.clone(), value.as_str().unwrap_or_default().to_owned()));
     }
+    let finalizers = object.get(&["metadata", "finalizers"]).and_then(Value::as_array);
+    index.tracking = finalizers.is_some_and(|all| all.iter().any(|one| one == TRACKING_FINALIZER));
     resource.rules.index(object, &mut index);
     index
 }
+
+/// On each pod of a job until the job has counted it (J-703).
+pub const TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 
 const OTHER_NAMESPACE: &str = "the namespace of the provided object does not match the namespace sent on the request";
 
