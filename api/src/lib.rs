@@ -26,3 +26,4 @@ mod stories;
 pub mod table;
 pub mod time;
 pub mod write;
+pub mod zero;

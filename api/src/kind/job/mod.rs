@@ -27,6 +27,7 @@ use crate::{
     object::Object,
     status::Status,
     write::{Context, Part},
+    zero,
 };
 
 /// The four labels that tie pods to their job (J-303): the two old ones and the two with a prefix.
@@ -70,6 +71,7 @@ impl Rules for JobRules {
         }
         defaults::default_labels(&mut job);
         *new = Object::from_typed(&job).map_err(Status::internal)?;
+        zero::omit(new);
         Ok(())
     }
 

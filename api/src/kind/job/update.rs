@@ -7,10 +7,7 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 
 use super::{CONTROLLER_UID_LABEL, JOB_NAME_LABEL, is_indexed, status, template_label, validate};
-use crate::{
-    field::{FieldErrors, Path},
-    kind::pod_spec::same,
-};
+use crate::field::{FieldErrors, Path};
 
 const IMMUTABLE: &str = "field is immutable";
 
@@ -41,7 +38,7 @@ pub(super) fn validate(new: &Job, old: &Job) -> FieldErrors {
 }
 
 fn immutable(errors: &mut FieldErrors, path: &Path, new: &Value, old: &Value) {
-    if !same(new, old) {
+    if new != old {
         errors.invalid(path, new.clone(), IMMUTABLE);
     }
 }
@@ -69,7 +66,7 @@ fn validate_template(
     path: &Path,
 ) {
     let path = path.child("template");
-    if same(&new.template, &old.template) {
+    if new.template == old.template {
         return;
     }
     if !template_is_mutable(old, old_status) {
@@ -86,7 +83,7 @@ fn validate_template(
     if let Some(spec) = &new.template.spec {
         allow_scheduling(allowed.spec.get_or_insert_default(), spec);
     }
-    if !same(&new.template, &allowed) {
+    if new.template != allowed {
         errors.invalid_object(&path.child("spec"), IMMUTABLE);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     field::{FieldErrors, Path},
-    kind::pod_spec::{self, Owner, list, same, text},
+    kind::pod_spec::{self, Owner, list, text},
 };
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -49,7 +49,7 @@ pub(super) fn validate(new: &Pod, old: &Pod) -> FieldErrors {
     if was_negative && rest.termination_grace_period_seconds == Some(1) {
         rest.termination_grace_period_seconds = old_spec.termination_grace_period_seconds;
     }
-    if !same(&rest, &old_spec) {
+    if rest != old_spec {
         errors.forbidden(&path, UPDATABLE);
     }
     errors

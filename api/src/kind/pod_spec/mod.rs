@@ -6,7 +6,6 @@
 mod container;
 mod defaults;
 mod env;
-mod equality;
 mod probe;
 mod scheduling;
 mod security;
@@ -18,7 +17,6 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use serde_json::Value;
 
 pub use defaults::{default_pod_spec, default_template_spec};
-pub(crate) use equality::same;
 pub use warnings::warnings;
 
 use crate::{
