@@ -52,6 +52,9 @@ mod view;
 mod watch;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use auth::{Access, Token};
 pub use discovery::git_version;
 pub use health::Check;

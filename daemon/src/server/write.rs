@@ -3,13 +3,13 @@
 use axum::{http::StatusCode, response::Response};
 use jobd_api::{
     decode::{self, FieldValidation},
+    field::{FieldErrors, Path},
     object::Object,
     patch::{Patch, PatchType},
     registry::{Kind, Resource},
     status::Status,
     write::{self, Context, Part, Prepared, Updated},
 };
-use serde_json::Value;
 
 use super::{
     Call, body, negotiate::Scope, path::Sub, query::parse_include_object, respond, selection::is_stored_shape,
@@ -43,11 +43,16 @@ impl Options {
 /// POST of a new object.
 pub(crate) async fn create(call: &Call, body: &[u8]) -> Result<Response, Status> {
     let options = Options::parse(call, "CreateOptions")?;
+    let decoded = decode::object(call.target.resource, body::format(&call.headers)?, body, options.validation)?;
+    insert_new(call, &options, decoded.object, decoded.warnings).await
+}
+
+/// Prepares and stores a new object, under further names when a generated one is taken.
+async fn insert_new(call: &Call, options: &Options, body: Object, warnings: Vec<String>) -> Result<Response, Status> {
     let resource = call.target.resource;
-    let decoded = decode::object(resource, body::format(&call.headers)?, body, options.validation)?;
-    let generated = decoded.object.name().is_empty();
+    let generated = body.name().is_empty();
     for attempt in 1.. {
-        let prepared = match prepare_new(call, decoded.object.clone()) {
+        let prepared = match prepare_new(call, body.clone()) {
             Ok(prepared) => prepared,
             // A missing namespace is told before what is wrong with the object (W-61).
             Err(status) => return Err(namespace_fault(call, "").await?.unwrap_or(status)),
@@ -55,8 +60,8 @@ pub(crate) async fn create(call: &Call, body: &[u8]) -> Result<Response, Status>
         let key = Key::of(resource.stored, &prepared.object);
         match insert(call, &prepared, &key, options.dry_run).await {
             Ok(revision) => {
-                let warnings = [decoded.warnings, prepared.warnings].concat();
-                return Ok(answer(call, &options, StatusCode::CREATED, prepared.object, revision, &warnings));
+                let warnings = [warnings, prepared.warnings].concat();
+                return Ok(answer(call, options, StatusCode::CREATED, prepared.object, revision, &warnings));
             }
             Err(Error::AlreadyExists { .. }) if generated && attempt < NAMES_MAX => {}
             Err(failure) => {
@@ -125,18 +130,68 @@ pub(crate) async fn replace(call: &Call, sub: Sub, body: &[u8]) -> Result<Respon
 
 /// PATCH of an object or its status.
 pub(crate) async fn patch(call: &Call, sub: Sub, body: &[u8]) -> Result<Response, Status> {
-    let Some(patch_type) = PatchType::find(body::media_type(&call.headers)) else {
+    let media_type = body::media_type(&call.headers);
+    if media_type == "application/apply-patch+yaml" {
+        return apply(call, sub, body).await;
+    }
+    let Some(patch_type) = PatchType::find(media_type) else {
         // W-76; kubectl takes it for a server without server-side apply.
         return Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"));
     };
     let options = Options::parse(call, "PatchOptions")?;
     if call.query.text("force").is_some() {
-        let mut errors = jobd_api::field::FieldErrors::default();
-        errors.forbidden(&jobd_api::field::Path::new("force"), "may not be specified for non-apply patch");
-        return Err(Status::invalid_kind("meta.k8s.io", "PatchOptions", "", &errors));
+        return Err(invalid_options(|errors| {
+            errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+        }));
     }
     let patch = Patch::parse(patch_type, body)?;
-    update(call, sub, &options, |current| patch.apply(call.target.resource, current, options.validation)).await
+    let computed = |current: &Object| patch.apply(call.target.resource, current, options.validation);
+    update(call, sub, &options, computed).await
+}
+
+/// Server-side apply without tracking who owns what (W-84, W-85): the body is merged over the object, or creates it.
+async fn apply(call: &Call, sub: Sub, body: &[u8]) -> Result<Response, Status> {
+    let options = Options::parse(call, "PatchOptions")?;
+    if call.query.filled("fieldManager").is_none() {
+        return Err(invalid_options(|errors| {
+            errors.required(&Path::new("fieldManager"), "is required for apply patch");
+        }));
+    }
+    let resource = call.target.resource;
+    let decoded = decode::apply_body(resource, body, options.validation)?;
+    let patch = Patch::from_apply(decoded.object.clone());
+    for attempt in 1.. {
+        let computed = |current: &Object| {
+            let mut patched = patch.apply(resource, current, options.validation)?;
+            patched.warnings.extend(decoded.warnings.iter().cloned());
+            Ok(patched)
+        };
+        match update(call, sub, &options, computed).await {
+            Err(status) if status.code == 404 && sub == Sub::Main => {}
+            result => return result,
+        }
+        let mut object = decoded.object.clone();
+        if object.name().is_empty() {
+            object.metadata_mut().insert("name".to_owned(), call.target.name.clone().into());
+        }
+        if object.name() != call.target.name {
+            let (name, wanted) = (object.name(), &call.target.name);
+            let text = format!("the name of the object ({name}) does not match the name on the URL ({wanted})");
+            return Err(Status::bad_request(text));
+        }
+        match insert_new(call, &options, object, decoded.warnings.clone()).await {
+            // Somebody else made it in between: merge over that one.
+            Err(status) if status.reason == "AlreadyExists" && attempt < TRIES_MAX => {}
+            result => return result,
+        }
+    }
+    Err(Status::internal("no apply was tried"))
+}
+
+fn invalid_options(add: impl FnOnce(&mut FieldErrors)) -> Status {
+    let mut errors = FieldErrors::default();
+    add(&mut errors);
+    Status::invalid_kind("meta.k8s.io", "PatchOptions", "", &errors)
 }
 
 /// Reads, computes and writes; again when somebody else wrote in between. A precondition in the new object fails by itself
@@ -213,27 +268,10 @@ pub(crate) async fn finalize(call: &Call, body: &[u8]) -> Result<Response, Statu
     let stored = call.stored().await?;
     let old = stored.object().map_err(|failure| call.failed(failure))?;
     write::preconditions(resource, &old, stored.revision.0, &decoded.object)?;
-    let mut new = old.clone();
-    let finalizers = decoded.object.get(&["spec", "finalizers"]).cloned();
-    let finalizers = finalizers.unwrap_or_else(|| Value::Array(Vec::new()));
-    if let Value::Object(spec) = new.0.entry("spec").or_insert_with(|| Value::Object(serde_json::Map::new())) {
-        spec.insert("finalizers".to_owned(), finalizers);
-    }
-    let updated = match write::update_own(resource, &old, new) {
-        Updated::Changed(prepared) if is_free(&prepared.object) => Updated::Gone(prepared),
-        other @ (Updated::Changed(_) | Updated::Unchanged { .. } | Updated::Gone(_)) => other,
-    };
+    let updated = write::finalize(resource, &old, &decoded.object)?;
     let committed = commit(call, updated, old, stored.revision, options.dry_run, true).await;
     let (object, revision, warnings) = committed.map_err(|failure| call.failed(failure))?;
     Ok(answer(call, &options, StatusCode::OK, object, Some(revision), &[decoded.warnings, warnings].concat()))
-}
-
-/// Whether nothing keeps a namespace that is being deleted.
-fn is_free(namespace: &Object) -> bool {
-    let is_empty = |path: &[&str]| namespace.get(path).and_then(Value::as_array).is_none_or(Vec::is_empty);
-    namespace.get(&["metadata", "deletionTimestamp"]).is_some()
-        && is_empty(&["metadata", "finalizers"])
-        && is_empty(&["spec", "finalizers"])
 }
 
 /// A copy of a stored object in the shape under which `resource` serves it.
