@@ -46,6 +46,7 @@ mod path;
 mod query;
 mod read;
 mod respond;
+mod review;
 mod selection;
 mod tls;
 mod view;
@@ -160,6 +161,7 @@ async fn answer(app: &Arc<App>, access: &Access, request: Request) -> Response {
     };
     let result = match target {
         Target::Resource(target) => objects(app, target, request).await,
+        Target::Review(path::ReviewTarget(review)) => review_of(app, review, request).await,
         other => documents(app, other, &request),
     };
     result.unwrap_or_else(|status| respond::status(&status))
@@ -200,8 +202,16 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
         Target::OpenApiDocument(path) => {
             Ok(discovery::openapi_document(&app.documents, &path, &query, headers).unwrap_or_else(not_found))
         }
-        Target::Resource(_) => Err(Status::internal("not a document")),
+        Target::Resource(_) | Target::Review(_) => Err(Status::internal("not a document")),
     }
+}
+
+async fn review_of(app: &App, review: &jobd_api::discovery::Review, request: Request) -> Result<Response, Status> {
+    let _permit = app.limits.request()?;
+    let (parts, body) = request.into_parts();
+    let body = app.limits.read_body(body).await?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    review::answer(review, &query, &parts.headers, &body.bytes, app.clock.now().wall)
 }
 
 async fn objects(app: &Arc<App>, target: ResourceTarget, request: Request) -> Result<Response, Status> {

@@ -3,7 +3,10 @@
 //! Clients ask with and without a trailing slash and are never redirected (W-6). What is not served is refused in one of
 //! three forms (W-140, W-65), decided here and nowhere else.
 
-use jobd_api::registry::{self, Resource};
+use jobd_api::{
+    discovery::{REVIEWS, Review},
+    registry::{self, Resource},
+};
 
 /// What a path is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,21 @@ pub(crate) enum Target {
     /// `/openapi/v3/…`: the part after it.
     OpenApiDocument(String),
     Resource(ResourceTarget),
+    /// POST of a question that is answered and not stored.
+    Review(ReviewTarget),
 }
+
+/// One of the reviews that discovery lists.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReviewTarget(pub(crate) &'static Review);
+
+impl PartialEq for ReviewTarget {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for ReviewTarget {}
 
 /// A request about objects.
 #[derive(Clone)]
@@ -161,14 +178,23 @@ fn document(method: &str, target: Target) -> Result<Target, Refusal> {
 }
 
 fn known_group(group: &str) -> Result<(), Refusal> {
-    let known = registry::resources().iter().any(|resource| resource.group == group);
+    let known = registry::resources().iter().any(|resource| resource.group == group)
+        || REVIEWS.iter().any(|review| review.group == group);
     if known { Ok(()) } else { Err(Refusal::UnknownPath) }
 }
 
 fn group_version(verb: Verb, group: &str, version: &str, rest: &[&str]) -> Result<Target, Refusal> {
     known_group(group)?;
-    if !registry::resources().iter().any(|r| r.group == group && r.version == version) {
+    let reviews = || REVIEWS.iter().filter(|review| review.group == group && review.version == version);
+    let is_served = registry::resources().iter().any(|r| r.group == group && r.version == version);
+    if !is_served && reviews().next().is_none() {
         return Err(Refusal::UnknownResource);
+    }
+    if let [plural] = rest
+        && let Some(review) = reviews().find(|review| review.plural == *plural)
+    {
+        let found = Target::Review(ReviewTarget(review));
+        return if verb == Verb::Post { Ok(found) } else { Err(Refusal::MethodNotAllowed) };
     }
     let find = |plural: &str| registry::find(group, version, plural).ok_or(Refusal::UnknownResource);
     let (resource, namespace, name, sub) = match rest {
@@ -247,6 +273,7 @@ mod tests {
     fn check(method: &str, path: &str, want: &str) {
         let got = match resolve(method, path) {
             Ok(Target::Resource(target)) => format!("{target:?}"),
+            Ok(Target::Review(review)) => format!("Review {}", review.0.kind),
             Ok(other) => format!("{other:?}"),
             Err(refusal) => format!("{refusal:?}"),
         };
@@ -289,6 +316,8 @@ mod tests {
         check("GET", "/api/v1/namespaces/a/status", "Get(Status) namespaces /a");
         check("GET", "/api/v1/nodes/n", "Get(Main) nodes /n");
         check("GET", "/api/v1/namespaces/a/pods/p%2Dq", "Get(Main) pods a/p-q");
+        check("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "Review SelfSubjectAccessReview");
+        check("GET", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "MethodNotAllowed");
         check("GET", "/apis/events.k8s.io/v1/events", "List events.events.k8s.io /");
     }
 

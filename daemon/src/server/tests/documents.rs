@@ -78,3 +78,21 @@ async fn tells_version_and_health_w195_w197() {
     assert!(client.get("/").await.ok(200)["paths"].as_array().unwrap().contains(&json!("/apis/batch/v1")));
     assert_eq!(client.get("/metrics").await.code, 404);
 }
+
+#[tokio::test]
+async fn reviews_are_answered_with_yes_w191_w192_w193() {
+    let client = Client::new().await;
+    let spec =
+        json!({"resourceAttributes": {"namespace": "a", "verb": "create", "group": "batch", "resource": "jobs"}});
+    let review =
+        client.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &json!({"spec": spec})).await.ok(201);
+    assert_eq!((&review["kind"], &review["spec"]), (&json!("SelfSubjectAccessReview"), &spec));
+    assert_eq!(review["status"], json!({"allowed": true}));
+    let rules = client
+        .post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &json!({"spec": {"namespace": "a"}}))
+        .await
+        .ok(201);
+    assert_eq!(rules["status"]["incomplete"], false);
+    let me = client.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.ok(201);
+    assert_eq!(me["status"]["userInfo"]["username"], "admin");
+}

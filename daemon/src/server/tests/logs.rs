@@ -49,8 +49,8 @@ async fn a_followed_log_ends_when_the_daemon_stops() {
     let client = Client::new().await;
     run(&client, "p", "c", json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}})).await;
     let stop = client.app.stop.clone();
-    let followed = client.get(&format!("{PODS}/p/log?follow=true"));
-    let (answer, _) = tokio::join!(followed, async move {
+    let uri = format!("{PODS}/p/log?follow=true");
+    let (answer, _) = tokio::join!(client.get(&uri), async move {
         tokio::task::yield_now().await;
         stop.send_replace(true)
     });
