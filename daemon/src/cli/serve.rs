@@ -29,7 +29,6 @@ use crate::{
         job::JobController,
         namespace::Namespaces,
         pod_gc::{self, PodGc},
-        tracking::Tracking,
         ttl::Ttl,
     },
     driver::{Driver, Waker},
@@ -133,7 +132,6 @@ async fn run_parts(
     driver.add_with(node.clone(), &waker);
     driver.add(Ttl::new(store.clone()));
     driver.add(Garbage::new(store.clone()));
-    driver.add(Tracking::new(store.clone()));
     driver.add(Namespaces::new(store.clone()));
     driver.add(objects);
     driver.add(EventsExpiry::new(store.clone()));
