@@ -184,3 +184,24 @@ async fn a_name_path_ignores_watch_and_reads_never_wait_w133() {
     client.config_map("a", "x", json!({})).await;
     assert_eq!(client.get(&format!("{MAPS}/x?watch=true")).await.ok(200)["metadata"]["name"], "x");
 }
+
+#[tokio::test]
+async fn a_snapshot_that_is_gone_is_told_and_can_be_gone_on_from_w117_w118() {
+    let client = Client::new().await;
+    for name in ["a", "b", "c"] {
+        client.config_map("a", name, json!({})).await;
+    }
+    let first = client.get(&format!("{MAPS}?limit=1")).await.ok(200);
+    let version = first["metadata"]["resourceVersion"].as_str().unwrap();
+    client.config_map("a", "d", json!({})).await;
+    client.clock.jump(2 * HISTORY);
+    let exact = client.get(&format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=Exact")).await;
+    assert_eq!(exact.refusal(), "410 The resourceVersion for the provided list is too old.");
+    assert_eq!(exact.json()["reason"], "Expired");
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let expired = client.get(&format!("{MAPS}?limit=1&continue={token}")).await;
+    assert!(expired.refusal().starts_with("410 The provided continue parameter is too old"));
+    let token = expired.json()["metadata"]["continue"].as_str().unwrap().to_owned();
+    let rest = client.get(&format!("{MAPS}?continue={token}")).await.ok(200);
+    assert_eq!(names(&rest), ["b", "c", "d"]);
+}

@@ -1,6 +1,12 @@
 //! One client for all these tests: a request in, status, headers and JSON out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -17,11 +23,14 @@ use crate::{
     node::streams::{LogBytes, LogRequest, PodStreams, StreamError},
     server::{Access, App, router},
     store::{Options, Store},
-    sys::{SharedRandom, SystemClock},
+    sys::{Clock, Now, SharedRandom, SystemClock},
 };
 
 /// Nothing here takes long; this only keeps a broken test from hanging.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long old versions stay readable.
+pub(super) const HISTORY: Duration = Duration::from_secs(300);
 
 pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
@@ -47,8 +56,26 @@ impl PodStreams for EchoStreams {
     }
 }
 
+/// The machine's clock, which a test can set forward.
+#[derive(Default)]
+pub(super) struct JumpClock(AtomicU64);
+
+impl JumpClock {
+    pub(super) fn jump(&self, by: Duration) {
+        self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for JumpClock {
+    fn now(&self) -> Now {
+        let (now, ahead) = (SystemClock.now(), Duration::from_secs(self.0.load(Ordering::SeqCst)));
+        Now { wall: now.wall + ahead, boot: now.boot + ahead }
+    }
+}
+
 pub(super) struct Client {
     pub(super) app: Arc<App>,
+    pub(super) clock: Arc<JumpClock>,
     router: Router,
     pub(super) directory: tempfile::TempDir,
 }
@@ -90,11 +117,17 @@ impl Client {
     /// A server on an empty store with the namespaces `default` and `a`.
     pub(super) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = open(&directory).await;
+        let clock = Arc::new(JumpClock::default());
+        let options = Options {
+            path: directory.path().join("jobd.db"),
+            clock: Arc::<JumpClock>::clone(&clock),
+            history: HISTORY,
+        };
+        let store = Store::open(options).await.unwrap();
         let random = Arc::new(SharedRandom::seeded(1));
-        let app = Arc::new(App::new(store, Arc::new(EchoStreams), Arc::new(SystemClock), random));
+        let app = Arc::new(App::new(store, Arc::new(EchoStreams), Arc::<JumpClock>::clone(&clock), random));
         let router = router(Arc::clone(&app), Access::Socket);
-        let client = Self { app, router, directory };
+        let client = Self { app, clock, router, directory };
         for name in ["default", "a"] {
             client.post("/api/v1/namespaces", &json!({"metadata": {"name": name}})).await.ok(201);
         }
@@ -171,15 +204,6 @@ impl Client {
         assert_eq!(response.headers()["content-type"], "application/json");
         Events { body: response.into_body().into_data_stream(), buffer: Vec::new() }
     }
-}
-
-pub(super) async fn open(directory: &tempfile::TempDir) -> Store {
-    let options = Options {
-        path: directory.path().join("jobd.db"),
-        clock: Arc::new(SystemClock),
-        history: Duration::from_secs(300),
-    };
-    Store::open(options).await.unwrap()
 }
 
 /// The events of a watch.

@@ -155,3 +155,23 @@ async fn ends_when_the_daemon_stops() {
     client.app.stop.send_replace(true);
     events.expect(&["end"]).await;
 }
+
+#[tokio::test]
+async fn a_start_that_is_too_old_is_one_error_event_w124() {
+    let client = Client::new().await;
+    let made = client.config_map("a", "x", json!({})).await;
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    client.config_map("a", "y", json!({})).await;
+    // What is new enough to be resumed from stays so however long nothing happens.
+    let newest = client.app.store.latest().0;
+    client.clock.jump(2 * HISTORY);
+    let mut idle = client.watch(&format!("{MAPS}?watch=1&resourceVersion={newest}")).await;
+    let mut events = client.watch(&format!("{MAPS}?watch=1&resourceVersion={version}")).await;
+    let event = events.next().await.unwrap();
+    assert_eq!(event["type"], "ERROR");
+    assert_eq!((&event["object"]["code"], &event["object"]["reason"]), (&json!(410), &json!("Expired")));
+    assert_eq!(event["object"]["message"], format!("too old resource version: {version} ({newest})"));
+    events.expect(&["end"]).await;
+    client.config_map("a", "z", json!({})).await;
+    idle.expect(&["ADDED z"]).await;
+}
