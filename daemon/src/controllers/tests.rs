@@ -23,13 +23,17 @@ use crate::{
 
 async fn world() -> World {
     let mut world = World::new().await;
+    add_controllers(&mut world);
+    world.create(Kind::Namespace, "", json!({"metadata": {"name": "default"}})).await;
+    world.settle().await;
+    world
+}
+
+fn add_controllers(world: &mut World) {
     world.driver.add(Ttl::new(world.store.clone()));
     world.driver.add(Garbage::new(world.store.clone()));
     world.driver.add(EventsExpiry::new(world.store.clone()));
     world.driver.add(Namespaces::new(world.store.clone()));
-    world.create(Kind::Namespace, "", json!({"metadata": {"name": "default"}})).await;
-    world.settle().await;
-    world
 }
 
 /// A job and pods that it owns; their names are the job's with a number.
@@ -271,4 +275,23 @@ async fn w_185_every_namespace_has_its_default_objects_and_gets_them_back() {
     assert_eq!(world.names(Kind::ServiceAccount).await, ["default"; 5]);
     let map = world.get(Kind::ConfigMap, "n", "kube-root-ca.crt").await;
     assert_eq!(map.text(&["data", "ca.crt"]), Some("PEM"));
+}
+
+#[tokio::test]
+async fn i_11_with_nothing_to_do_nothing_is_due() {
+    let mut world = World::new().await;
+    add_controllers(&mut world);
+    world.driver.add(PodGc::new(world.store.clone(), 50));
+    world.driver.add(DefaultObjects::new(world.store.clone(), world.random.clone(), "PEM".to_owned()));
+    let recorder = Recorder::with_random("box".to_owned(), Duration::from_secs(600), world.random.clone());
+    world.driver.add(crate::scheduler::Scheduler::new(world.store.clone(), recorder.into(), "box".to_owned()));
+    world.create(Kind::Namespace, "", json!({"metadata": {"name": "default"}})).await;
+    world.settle().await;
+    let job = world.create(Kind::Job, "default", job("j", None)).await;
+    world.put(Kind::Job, finished(job, "2026-01-01T12:00:00Z")).await;
+    world.settle().await;
+    world.clock.advance(Duration::from_secs(600));
+    let before = world.store.latest();
+    assert_eq!(world.settle().await, crate::driver::Deadline::default());
+    assert_eq!(world.store.latest(), before, "and nothing is written");
 }

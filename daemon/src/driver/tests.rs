@@ -182,6 +182,60 @@ async fn active_work_is_looked_at_again_every_ten_minutes() {
 }
 
 #[tokio::test]
+async fn a_driver_that_fell_behind_the_history_looks_at_everything_active() {
+    let mut world = World::new().await;
+    let probe = Probe { active: vec!["active".to_owned()], ..Probe::default() };
+    let seen = Arc::clone(&probe.runs);
+    world.driver.add(probe);
+    world.settle().await;
+    runs(&seen);
+    for _ in 0..3 {
+        config_map(&world, "a").await;
+        world.clock.advance(Duration::from_secs(400));
+    }
+    config_map(&world, "b").await;
+    world.settle().await;
+    assert_eq!(runs(&seen), ["active"]);
+    assert_eq!(world.driver.seen, Some(world.store.latest()), "and goes on from there");
+    config_map(&world, "c").await;
+    world.settle().await;
+    assert_eq!(runs(&seen), ["c"]);
+}
+
+#[tokio::test]
+async fn runs_what_changes_and_what_falls_due_while_it_runs() {
+    let world = World::new().await;
+    let mut driver = Driver::new(world.store.clone(), Arc::new(SystemClock));
+    let probe = Probe::default();
+    let seen = Arc::clone(&probe.runs);
+    let start = SystemClock.now();
+    *probe.script.lock().unwrap() = vec![Answer::Next(Next::At(start.boot + Duration::from_millis(50)))];
+    driver.add(probe);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(driver.run(async {
+        let _ = stopped.await;
+    }));
+    config_map(&world, "a").await;
+    let index = jobd_api::index::Index {
+        uid: "b".to_owned(),
+        due_at: Some(start.wall + Duration::from_millis(100)),
+        ..Default::default()
+    };
+    let put = Write::Put { key: Key::new(Kind::ConfigMap, "default", "b"), index, body: "{}".to_owned() };
+    // The driver may start after these writes and then does not hear of them: they are only due.
+    world.store.write(Request { writes: vec![put], ..Request::default() }).await.unwrap();
+    while !seen.lock().unwrap().contains(&"due b".to_owned()) {
+        assert!(SystemClock.now().boot < start.boot + Duration::from_secs(20), "{seen:?}");
+        config_map(&world, "c").await;
+        tokio::task::yield_now().await;
+    }
+    assert!(SystemClock.now().wall >= start.wall + Duration::from_millis(100));
+    assert!(seen.lock().unwrap().contains(&"c".to_owned()));
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn runs_until_shutdown_with_many_keys_in_flight_each_serially() {
     const KEYS: usize = 200;
 
