@@ -40,7 +40,7 @@ for _ in $(seq 200); do
   kill -0 "$pid" 2>/dev/null || { cat "$dir.log"; exit 1; }
   sleep 0.05
 done
-instance=$(sqlite3 "$dir/jobd.db" "SELECT value FROM meta WHERE key = 'instance_id'" 2>/dev/null || true)
+instance=$(sqlite3 "$dir/jobd.db" "SELECT instance_id FROM meta" 2>/dev/null || true)
 echo "ready, with its API on $dir/jobd.sock"
 
 step 'kubectl apply -f examples/pi.yaml, by curl'

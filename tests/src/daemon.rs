@@ -188,7 +188,7 @@ impl Daemon {
     pub fn instance(&self) -> String {
         let output = Command::new("sqlite3")
             .arg(self.data_dir().join("jobd.db"))
-            .arg("SELECT value FROM meta WHERE key = 'instance_id'")
+            .arg("SELECT instance_id FROM meta")
             .output()
             .expect("sqlite3 runs");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()

@@ -121,7 +121,7 @@ impl<E: Engine> Node<E> {
         let Parts { store, engine, clock, recorder, waker, facts, data_dir, engine_calls } = parts;
         let directories = Directories::new(&data_dir, &facts.instance);
         if !directories.secrets_in_memory {
-            tracing::warn!("no tmpfs at /run that jobd may write: volumes of secrets lie in the data directory");
+            tracing::info!("no tmpfs at /run that jobd may write: volumes of secrets lie in the data directory");
         }
         let shared = Shared {
             images: Images::new(Arc::clone(&engine), Arc::clone(&clock), waker.clone()),
