@@ -2,16 +2,12 @@
 //!
 //! Pure; what is written was decided elsewhere.
 
-use jobd_api::{
-    lifecycle::{self, Deletion},
-    object::Object,
-    registry::Kind,
-    write::{self, Prepared, Updated},
-};
-use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::DeleteOptions};
+use jobd_api::{object::Object, registry::Kind};
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::Value;
 
 use super::{
+    super::edit::{self, Edit, Propagation},
     plan::{Event, Plan, PodChange},
     pods,
     snapshot::TRACKING_FINALIZER,
@@ -19,19 +15,19 @@ use super::{
 use crate::{
     driver::Error,
     recorder::{EventSpec, Involved, Source},
-    store::{Guard, JobSnapshot, Key, Request, Stored, Write},
+    store::{Guard, JobSnapshot, Key, Request, Stored},
     sys::Now,
 };
 
 /// The request for a plan, without its events. A watcher sees pods change before the status that counts them.
 pub(super) fn request(found: &JobSnapshot, job: &Job, plan: &Plan, now: Now) -> Result<Request, Error> {
-    let mut request = Request { urgent: plan.create.is_empty(), ..Request::default() };
-    request.guards.push(Guard::Unchanged { key: found.job.key.clone(), revision: found.job.revision });
-    let written = found.pods.iter().chain(&found.orphans);
-    for stored in written {
-        if let Some(change) = plan.pods.get(&stored.key.name) {
-            request.guards.push(Guard::Unchanged { key: stored.key.clone(), revision: stored.revision });
-            request.writes.extend(change_pod(stored, *change, job, now)?);
+    let unchanged = Guard::Unchanged { key: found.job.key.clone(), revision: found.job.revision };
+    let mut request = Request { guards: vec![unchanged], urgent: plan.create.is_empty(), ..Request::default() };
+    for stored in found.pods.iter().chain(&found.orphans) {
+        let Some(change) = plan.pods.get(&stored.key.name) else { continue };
+        if let Some(Edit { guard, write, removes: _ }) = change_pod(stored, *change, job, now)? {
+            request.guards.push(guard);
+            request.writes.push(write);
         }
     }
     if !plan.create.is_empty() {
@@ -40,24 +36,16 @@ pub(super) fn request(found: &JobSnapshot, job: &Job, plan: &Plan, now: Now) -> 
     for made in &plan.create {
         let key = Key::of(Kind::Pod, &made.object);
         request.guards.push(Guard::Absent(key.clone()));
-        request.writes.push(put(key, made));
+        request.writes.push(edit::put(key, made.clone()));
     }
     if let Some(status) = &plan.status {
         let old = found.job.object()?;
         let mut new = old.clone();
         new.0.insert("status".to_owned(), serde_json::to_value(status).map_err(other)?);
-        request.writes.extend(update(&found.job, &old, new));
+        // Its guard is there already.
+        request.writes.extend(edit::update(&found.job, &old, new).map(|edit| edit.write));
     }
     Ok(request)
-}
-
-/// One pod's write that takes off the tracking finalizer, guarded by itself alone.
-pub(super) fn untrack(stored: &Stored) -> Result<Request, Error> {
-    let old = stored.object()?;
-    let mut new = old.clone();
-    remove_tracking(&mut new);
-    let guards = vec![Guard::Unchanged { key: stored.key.clone(), revision: stored.revision }];
-    Ok(Request { guards, writes: update(stored, &old, new).into_iter().collect(), urgent: true })
 }
 
 /// An event of a plan, with what it is about.
@@ -79,68 +67,32 @@ pub(super) fn event_spec(found: &JobSnapshot, job: &Job, event: &Event) -> Event
     }
 }
 
-/// Carries the tracking finalizer.
-pub(super) fn is_tracking(object: &Object) -> bool {
-    let finalizers = object.get(&["metadata", "finalizers"]).and_then(Value::as_array);
-    finalizers.is_some_and(|list| list.iter().any(|finalizer| finalizer == TRACKING_FINALIZER))
-}
-
-fn change_pod(stored: &Stored, change: PodChange, job: &Job, now: Now) -> Result<Option<Write>, Error> {
+fn change_pod(stored: &Stored, change: PodChange, job: &Job, now: Now) -> Result<Option<Edit>, Error> {
     let old = stored.object()?;
     let mut new = old.clone();
     match change {
         PodChange::Adopt => {
             remove_owner(&mut new, job);
+            edit::remove_finalizer(&mut new, TRACKING_FINALIZER);
             let reference = serde_json::to_value(pods::owner_reference(job)).map_err(other)?;
             push(&mut new, "ownerReferences", reference);
-            if !is_tracking(&new) {
-                push(&mut new, "finalizers", Value::from(TRACKING_FINALIZER));
-            }
+            push(&mut new, "finalizers", Value::from(TRACKING_FINALIZER));
         }
         PodChange::Release => {
             remove_owner(&mut new, job);
-            remove_tracking(&mut new);
+            edit::remove_finalizer(&mut new, TRACKING_FINALIZER);
         }
-        PodChange::Untrack => remove_tracking(&mut new),
+        PodChange::Untrack => edit::remove_finalizer(&mut new, TRACKING_FINALIZER),
         PodChange::Delete => {
-            remove_tracking(&mut new);
-            return delete(stored, &old, new, now);
+            // The finalizer first (J-850), in the same write; then a plain DELETE with the pod's own grace (J-840).
+            edit::remove_finalizer(&mut new, TRACKING_FINALIZER);
+            let untracked = Stored { body: new.to_stored().into(), ..stored.clone() };
+            if let Some(deleted) = edit::delete(&untracked, Propagation::Background, None, now)? {
+                return Ok(Some(deleted));
+            }
         }
     }
-    Ok(update(stored, &old, new))
-}
-
-fn update(stored: &Stored, old: &Object, new: Object) -> Option<Write> {
-    match write::update_own(stored.key.kind.resource(), old, new) {
-        Updated::Unchanged { .. } => None,
-        Updated::Changed(prepared) => Some(put(stored.key.clone(), &prepared)),
-        Updated::Gone(prepared) => Some(gone(stored.key.clone(), &prepared)),
-    }
-}
-
-/// A plain DELETE with the pod's own grace (J-840), of the pod without its tracking finalizer.
-fn delete(stored: &Stored, old: &Object, untracked: Object, now: Now) -> Result<Option<Write>, Error> {
-    let resource = stored.key.kind.resource();
-    let current = match write::update_own(resource, old, untracked) {
-        Updated::Unchanged { .. } => old.clone(),
-        Updated::Changed(prepared) => prepared.object,
-        Updated::Gone(prepared) => return Ok(Some(gone(stored.key.clone(), &prepared))),
-    };
-    let decided = lifecycle::delete(resource, &current, stored.revision.0, &DeleteOptions::default(), now.wall)
-        .map_err(|status| Error::Other(format!("delete pod {}: {}", stored.key.name, status.message)))?;
-    Ok(Some(match decided.deletion {
-        Deletion::Remove(prepared) => gone(stored.key.clone(), &prepared),
-        Deletion::Mark(prepared) => put(stored.key.clone(), &prepared),
-        Deletion::Unchanged => return Ok(update(stored, old, current)),
-    }))
-}
-
-fn put(key: Key, prepared: &Prepared) -> Write {
-    Write::Put { key, index: prepared.index.clone(), body: prepared.object.to_stored() }
-}
-
-fn gone(key: Key, prepared: &Prepared) -> Write {
-    Write::Delete { key, body: prepared.object.to_stored() }
+    Ok(edit::update(stored, &old, new))
 }
 
 fn push(object: &mut Object, list: &str, value: Value) {
@@ -150,24 +102,8 @@ fn push(object: &mut Object, list: &str, value: Value) {
     }
 }
 
-fn remove_tracking(object: &mut Object) {
-    retain(object, "finalizers", |finalizer| finalizer != TRACKING_FINALIZER);
-}
-
 fn remove_owner(object: &mut Object, job: &Job) {
-    let uid = job.metadata.uid.as_deref();
-    retain(object, "ownerReferences", |reference| reference.get("uid").and_then(Value::as_str) != uid);
-}
-
-/// Keeps these items of a list of the metadata; a list that becomes empty goes, as an absent one is written (W-18).
-fn retain(object: &mut Object, list: &str, keep: impl Fn(&Value) -> bool) {
-    let metadata = object.metadata_mut();
-    if let Some(Value::Array(items)) = metadata.get_mut(list) {
-        items.retain(keep);
-        if items.is_empty() {
-            metadata.remove(list);
-        }
-    }
+    edit::remove_owners(object, job.metadata.uid.as_slice());
 }
 
 fn other(error: impl std::fmt::Display) -> Error {

@@ -90,7 +90,7 @@ fn stand_aside(seen: &Snapshot) -> Option<Plan> {
         return Some(Plan::wait(Waiting::Manager(manager.clone()), memory)); // J-1801
     }
     if conditions::is_finished(&seen.job) {
-        // Normally nothing; but a client may have written the terminal condition (J-2009).
+        // Normally none tracks any more; but a client may have written the terminal condition (J-2009).
         let tracking = seen.pods.iter().filter(|pod| pod.tracking);
         let pods = tracking.map(|pod| (pod.name.clone(), PodChange::Untrack)).collect();
         return Some(Plan { pods, ..Plan::wait(Waiting::Nothing, memory) });

@@ -18,6 +18,7 @@ use jobd_api::{
 use k8s_openapi::api::{batch::v1::Job, core::v1};
 use tracing::debug;
 
+use super::edit;
 use crate::{
     driver::{Controller, Error, Next},
     recorder::Recorder,
@@ -25,6 +26,7 @@ use crate::{
     sys::{Now, SharedRandom},
 };
 
+mod abandoned;
 pub mod adoption;
 pub mod backoff;
 mod commit;
@@ -48,6 +50,13 @@ use known::{Known, KnownJob, Place};
 use plan::{NewPod, Plan, Refusal};
 use snapshot::{Pod, Snapshot};
 
+/// What one look at a job has read.
+struct Seen {
+    snapshot: Snapshot,
+    selector: Option<Labels>,
+    pods: BTreeMap<store::Revision, Arc<Pod>>,
+}
+
 /// How often a look is repeated at once because somebody else wrote in between, or a generated name was taken (J-306). Then the driver
 /// takes over, so that one busy job doesn't keep a place in flight.
 const TRIES_MAX: usize = 8;
@@ -65,7 +74,7 @@ pub enum Key {
         name: String,
     },
     /// The pods of a job that is gone, by its uid (J-2009).
-    Dependents {
+    PodsOf {
         uid: String,
     },
 }
@@ -73,6 +82,10 @@ pub enum Key {
 impl Key {
     fn job((namespace, name): Place) -> Self {
         Self::Job { namespace, name }
+    }
+
+    fn pod(key: store::Key) -> Self {
+        Self::Pod { namespace: key.namespace, name: key.name }
     }
 }
 
@@ -94,43 +107,8 @@ impl JobController {
         f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn reconcile_job(&self, place: &Place, now: Now) -> Result<Next, Error> {
-        let key = store::Key::new(Kind::Job, &place.0, &place.1);
-        let mut namespace_ends = false;
-        let mut tries = 0;
-        loop {
-            let Some(found) = self.store.job_snapshot(&key).await? else {
-                self.known(|known| known.forget(place));
-                return Ok(Next::Idle);
-            };
-            let (seen, selector, read) = self.observe(place, &found, now)?;
-            let plan = decide(&seen, now, &mut self.maker(&seen.job, now, namespace_ends));
-            tries += 1;
-            match self.commit(&found, &seen.job, &plan, now).await {
-                Ok(()) => {
-                    self.remember(place, &seen.job, selector, read, &plan);
-                    return next(place, plan);
-                }
-                Err(Error::Store(store::Error::Conflict { .. } | store::Error::AlreadyExists { .. }))
-                    if tries < TRIES_MAX => {}
-                Err(Error::Store(
-                    store::Error::NamespaceMissing { .. } | store::Error::NamespaceTerminating { .. },
-                )) if !namespace_ends => {
-                    namespace_ends = true; // J-857
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     /// Reduces what was read; pods that didn't change since the last look are taken from memory.
-    #[expect(clippy::type_complexity, reason = "three things that only the caller needs, once")]
-    fn observe(
-        &self,
-        place: &Place,
-        found: &JobSnapshot,
-        now: Now,
-    ) -> Result<(Snapshot, Option<Labels>, BTreeMap<store::Revision, Arc<Pod>>), Error> {
+    fn observe(&self, place: &Place, found: &JobSnapshot, now: Now) -> Result<Seen, Error> {
         let job: Job = found.job.typed()?;
         let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref()).map(Labels::from_typed);
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
@@ -145,8 +123,8 @@ impl JobController {
         }
         let adoptable = found.orphans.iter().filter(|stored| may_match(selector.as_ref(), &stored.body));
         let orphans: Vec<Arc<Pod>> = adoptable.map(read).collect::<Result<_, _>>()?;
-        let seen = Snapshot::new(job, pods.values().cloned().collect(), orphans, memory);
-        Ok((seen, selector, pods))
+        let snapshot = Snapshot::new(job, pods.values().cloned().collect(), orphans, memory);
+        Ok(Seen { snapshot, selector, pods })
     }
 
     /// Makes pods that can be stored, each with a name that no other of this plan has.
@@ -190,15 +168,9 @@ impl JobController {
         Ok(())
     }
 
-    fn remember(
-        &self,
-        place: &Place,
-        job: &Job,
-        selector: Option<Labels>,
-        pods: BTreeMap<store::Revision, Arc<Pod>>,
-        plan: &Plan,
-    ) {
-        let uid = job.metadata.uid.clone().unwrap_or_default();
+    fn remember(&self, place: &Place, seen: Seen, plan: &Plan) {
+        let Seen { snapshot, selector, pods } = seen;
+        let uid = snapshot.job.metadata.uid.unwrap_or_default();
         self.known(|known| match plan.waiting {
             plan::Waiting::Nothing | plan::Waiting::Manager(_) => known.forget(place),
             plan::Waiting::CompletionMode
@@ -215,64 +187,101 @@ impl JobController {
         });
     }
 
-    /// J-2009 for one pod: nobody will count it any more.
-    async fn release_abandoned(&self, key: &store::Key) -> Result<(), Error> {
-        for _ in 0..TRIES_MAX {
-            let Some(stored) = self.store.get(key).await? else { return Ok(()) };
-            let object = stored.object()?;
-            if !commit::is_tracking(&object) || !self.is_abandoned(&object).await? {
-                return Ok(());
-            }
-            match self.store.write(commit::untrack(&stored)?).await {
-                Ok(_) => return Ok(()),
-                Err(store::Error::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+    async fn reconcile_job(&self, place: &Place, now: Now) -> Result<Next, Error> {
+        let key = store::Key::new(Kind::Job, &place.0, &place.1);
+        let mut namespace_ends = false;
+        let mut tries = 0;
+        loop {
+            let Some(found) = self.store.job_snapshot(&key).await? else {
+                self.known(|known| known.forget(place));
+                return Ok(Next::Idle);
+            };
+            let seen = self.observe(place, &found, now)?;
+            let job = &seen.snapshot.job;
+            let plan = decide(&seen.snapshot, now, &mut self.maker(job, now, namespace_ends));
+            tries += 1;
+            match self.commit(&found, job, &plan, now).await {
+                Ok(()) => {
+                    self.remember(place, seen, &plan);
+                    return next(place, plan);
+                }
+                Err(Error::Store(store::Error::Conflict { .. } | store::Error::AlreadyExists { .. }))
+                    if tries < TRIES_MAX => {}
+                Err(Error::Store(
+                    store::Error::NamespaceMissing { .. } | store::Error::NamespaceTerminating { .. },
+                )) if !namespace_ends => {
+                    namespace_ends = true; // J-857
+                }
+                Err(error) => return Err(error),
             }
         }
-        Err(Error::Other(format!("pod {} changes all the time", key.name)))
     }
 
-    /// No controller at all, or a job that is gone or has finished. Other controllers' pods, and those of jobs that others manage, are
-    /// left alone.
-    async fn is_abandoned(&self, pod: &Object) -> Result<bool, Error> {
-        let metadata = pod.metadata().map_err(|error| Error::Other(error.to_string()))?;
-        let owners = metadata.owner_references.unwrap_or_default();
-        let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return Ok(true) };
-        if owner.kind != "Job" || !owner.api_version.starts_with("batch/") {
-            return Ok(false);
+    /// Takes the tracking finalizer off those of the pods that nobody will count any more (J-2009).
+    async fn release_abandoned(&self, pods: impl IntoIterator<Item = Stored>) -> Result<(), Error> {
+        let mut edits = Vec::new();
+        for stored in pods {
+            // Most of a job's pods have been counted long ago; those are not even parsed.
+            if stored.key.kind != Kind::Pod || !stored.body.contains(snapshot::TRACKING_FINALIZER) {
+                continue;
+            }
+            let old = stored.object()?;
+            let metadata = old.metadata().map_err(|error| Error::Other(error.to_string()))?;
+            let job = match abandoned::controlling_job(&metadata) {
+                // An active job takes care of its pods itself.
+                Some(uid) if self.known(|known| known.find(uid).is_some()) => continue,
+                Some(uid) => self.store.get_by_uid(Kind::Job, uid).await?,
+                None => None,
+            };
+            let job = job.map(|stored| stored.typed::<Job>()).transpose()?;
+            if abandoned::is_abandoned(&metadata, job.as_ref()) {
+                let mut new = old.clone();
+                edit::remove_finalizer(&mut new, snapshot::TRACKING_FINALIZER);
+                edits.extend(edit::update(&stored, &old, new));
+            }
         }
-        let Some(stored) = self.store.get_by_uid(Kind::Job, &owner.uid).await? else { return Ok(true) };
-        let job: Job = stored.typed()?;
-        Ok(decide::is_ours(&job) && conditions::is_finished(&job))
+        edit::commit(&self.store, edits).await
     }
 
-    /// Keys that a changed pod wakes: the job that controls it, those that might adopt it, and the one that has just lost it.
+    /// Whom a changed pod wakes: the job that controls it, those that might adopt it, the one that has just lost it; and itself, if nobody
+    /// is known who would take off its finalizer.
     fn pod_wakes(&self, change: &Change) -> Vec<Key> {
         let index = &change.index;
-        let gone = change.change_type == ChangeType::Deleted;
-        let itself = || Key::Pod { namespace: change.key.namespace.clone(), name: change.key.name.clone() };
+        let is_gone = change.change_type == ChangeType::Deleted;
+        let itself = (index.tracking && !is_gone).then(|| Key::pod(change.key.clone()));
         if let Some(uid) = &index.controller_uid {
-            return match self.known(|known| known.find(uid).cloned()) {
-                Some(place) => vec![Key::job(place)],
-                None if index.tracking && !gone => vec![itself()],
-                None => Vec::new(),
-            };
+            let job = self.known(|known| known.find(uid).cloned()).map(Key::job);
+            return job.or(itself).into_iter().collect();
         }
-        if gone {
+        if is_gone {
             return Vec::new();
         }
-        let mut keys: BTreeSet<Key> = BTreeSet::new();
-        if index.tracking {
-            keys.insert(itself());
-        }
+        let lost = change.previous.as_deref().and_then(controller_uid);
+        let mut keys: BTreeSet<Key> = itself.into_iter().collect();
         self.known(|known| {
             if !index.deleting {
                 keys.extend(known.adopters(&change.key.namespace, &index.labels).into_iter().map(Key::job));
             }
-            let lost = change.previous.as_deref().and_then(controller_uid);
             keys.extend(lost.and_then(|uid| known.find(&uid).cloned()).map(Key::job));
         });
         keys.into_iter().collect()
+    }
+
+    /// Whom a changed job wakes: itself; where it is gone, its pods too. One that has ended has let go of its pods and is only looked at to
+    /// be forgotten, unless others manage it.
+    fn job_wakes(&self, change: &Change) -> Vec<Key> {
+        let index = &change.index;
+        let is_gone = change.change_type == ChangeType::Deleted;
+        let ended = is_gone || index.finished;
+        let may_have_pods = !index.finished || change.body.contains("\"managedBy\"");
+        let mut keys = Vec::new();
+        if !ended || self.known(|known| known.find(&index.uid).is_some()) {
+            keys.push(Key::job((change.key.namespace.clone(), change.key.name.clone())));
+        }
+        if is_gone && may_have_pods {
+            keys.push(Key::PodsOf { uid: index.uid.clone() });
+        }
+        keys
     }
 }
 
@@ -281,16 +290,13 @@ impl Controller for JobController {
     type Key = Key;
 
     fn wakes(&self, change: &Change) -> Vec<Key> {
+        // By comparison: a new kind is nothing to this controller until somebody makes it so.
         if change.key.kind == Kind::Pod {
-            return self.pod_wakes(change);
-        }
-        if change.key.kind != Kind::Job {
-            return Vec::new();
-        }
-        let job = Key::job((change.key.namespace.clone(), change.key.name.clone()));
-        match change.change_type {
-            ChangeType::Created | ChangeType::Modified => vec![job],
-            ChangeType::Deleted => vec![job, Key::Dependents { uid: change.index.uid.clone() }],
+            self.pod_wakes(change)
+        } else if change.key.kind == Kind::Job {
+            self.job_wakes(change)
+        } else {
+            Vec::new()
         }
     }
 
@@ -299,27 +305,19 @@ impl Controller for JobController {
         let jobs = self.store.active(Kind::Job).await?;
         let pods = self.store.active(Kind::Pod).await?;
         let jobs = jobs.into_iter().map(|key| Key::job((key.namespace, key.name)));
-        let pods = pods.into_iter().map(|key| Key::Pod { namespace: key.namespace, name: key.name });
-        Ok(jobs.chain(pods).collect())
+        Ok(jobs.chain(pods.into_iter().map(Key::pod)).collect())
     }
 
     async fn reconcile(&self, key: &Key, now: Now) -> Result<Next, Error> {
         match key {
-            Key::Job { namespace, name } => self.reconcile_job(&(namespace.clone(), name.clone()), now).await,
+            Key::Job { namespace, name } => return self.reconcile_job(&(namespace.clone(), name.clone()), now).await,
             Key::Pod { namespace, name } => {
-                self.release_abandoned(&store::Key::new(Kind::Pod, namespace, name)).await?;
-                Ok(Next::Idle)
+                let pod = self.store.get(&store::Key::new(Kind::Pod, namespace, name)).await?;
+                self.release_abandoned(pod).await?;
             }
-            Key::Dependents { uid } => {
-                for stored in self.store.dependents(uid).await? {
-                    // Most of a job's pods have ended and been counted long ago; those are not even parsed.
-                    if stored.key.kind == Kind::Pod && stored.body.contains(snapshot::TRACKING_FINALIZER) {
-                        self.release_abandoned(&stored.key).await?;
-                    }
-                }
-                Ok(Next::Idle)
-            }
+            Key::PodsOf { uid } => self.release_abandoned(self.store.dependents(uid).await?).await?,
         }
+        Ok(Next::Idle)
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{recorder::EventType, sys::Now};
 mod decisions;
 mod properties;
 mod reading;
+mod stored;
 mod stories;
 
 /// Decides for a situation, compares what the plan says, and sees that carrying it out leaves nothing to do.
