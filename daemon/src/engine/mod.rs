@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 pub mod docker;
+pub mod scripted;
 
 /// Why an engine call failed. Classes of D-702; texts are the engine's own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -339,3 +339,6 @@ impl<E: Engine> Controller for Node<E> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests;
