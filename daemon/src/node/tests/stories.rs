@@ -55,7 +55,8 @@ const FIRST: &str = "jobd-u-main-0";
 
 impl World {
     async fn new(changes: Value) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where there is such a place: thousands of commits.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let clock = Arc::new(TestClock(Mutex::new(Duration::from_secs(1000))));
         let store = Store::open(Options {
             path: dir.path().join("jobd.db"),
@@ -494,7 +495,13 @@ async fn live(seed: u64) {
         }
     }
     world.settle().await;
-    assert!(matches!(world.phase().await.as_str(), "Succeeded" | "Failed"), "seed {seed}: {}", world.phase().await);
+    assert!(
+        matches!(world.phase().await.as_str(), "Succeeded" | "Failed"),
+        "seed {seed}: {:?} {:?} {:?}",
+        world.attempts().await,
+        container_status(&world.pod().await.unwrap()),
+        world.engine.calls()
+    );
     assert!(world.engine.names().is_empty(), "seed {seed}: {:?} left", world.engine.names());
     assert!(orphans || world.engine.alive().is_empty(), "seed {seed}");
     for attempt in world.attempts().await {
@@ -514,7 +521,7 @@ fn check(seed: u64, world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_attempt_runs_twice_whatever_is_lost_or_dies_r3() {
-    for seed in 0..150 {
+    for seed in std::env::var("SEED").map_or(0..60, |s| s.parse().map(|s: u64| s..s + 1).unwrap()) {
         live(seed).await;
     }
 }
