@@ -36,6 +36,8 @@ use crate::{
 const CONFIG_RETRY: Duration = Duration::from_secs(10);
 /// How soon a call is repeated that the engine could not do for reasons of its own (D-702).
 const INFRASTRUCTURE_RETRY: Duration = Duration::from_secs(5);
+/// How soon a fence is asked for again after another refusal than "it runs" (D-406).
+const FENCE_RETRY: Duration = Duration::from_millis(500);
 /// How long the engine's memory of events may take to be read.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -400,7 +402,10 @@ impl<E: Engine> Shared<E> {
         match result {
             Ok(()) | Err(engine::Error::NotFound(_)) => memory.calls.fence = Call::Done,
             Err(engine::Error::Unreachable(_)) => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
-            Err(error) => memory.calls.fence = Call::Refused(error.to_string()),
+            Err(error) => {
+                memory.calls.fence = Call::Refused(error.to_string());
+                memory.calls.fence_again = Some(scene.now.boot + FENCE_RETRY);
+            }
         }
         Turn::Again
     }

@@ -415,10 +415,11 @@ fn doubt(seen: &Observed<'_>, last: &Attempt, id: &str, stop: Option<Stop>) -> D
 
 fn fence(seen: &Observed<'_>, last: &Attempt, id: &str) -> Decision {
     if last.state == AttemptState::Fencing {
-        return match seen.memory.calls.fence {
-            // Refused: it ran when asked, or something passing; the next look tells.
-            Call::Refused(_) | Call::Done => wait_briefly(seen, "the fence was refused"),
-            Call::Unsent | Call::Lost => decided(Action::Fence { id: id.to_owned() }, "the fence's answer was lost"),
+        // Refused: it ran when asked (then the next look shows it), or something passing.
+        let again = seen.memory.calls.fence_again.filter(|again| seen.now.boot < *again);
+        return match again {
+            Some(again) => decided(Action::Wait(Some(again)), "the fence was refused"),
+            None => decided(Action::Fence { id: id.to_owned() }, "the fence has no answer yet"),
         };
     }
     let attempt = Attempt { state: AttemptState::Fencing, ..last.clone() };

@@ -106,6 +106,8 @@ pub enum Call {
 pub struct Calls {
     pub start: Call,
     pub fence: Call,
+    /// When a refused fence may be tried again, since boot.
+    pub fence_again: Option<Duration>,
     /// What was found under the name when create said that it is taken (F-10).
     pub found: Option<Seen>,
     /// The id that create answered.
