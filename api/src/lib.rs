@@ -4,6 +4,7 @@
 //! sqlx, no bollard, no clock. The daemon reads bodies with [`decode`], turns them into stored objects with
 //! [`write`], shows them with [`table`] and [`discovery`], and finds all of it through the one [`registry`] of kinds.
 
+pub mod cron;
 pub mod decode;
 pub mod discovery;
 pub mod field;

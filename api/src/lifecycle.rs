@@ -291,9 +291,13 @@ fn default_propagation(kind: Kind) -> Option<Propagation> {
     match kind {
         Kind::Job => Some(Propagation::Orphan),
         Kind::Event => None,
-        Kind::ConfigMap | Kind::Namespace | Kind::Node | Kind::Pod | Kind::Secret | Kind::ServiceAccount => {
-            Some(Propagation::Background)
-        }
+        Kind::ConfigMap
+        | Kind::CronJob
+        | Kind::Namespace
+        | Kind::Node
+        | Kind::Pod
+        | Kind::Secret
+        | Kind::ServiceAccount => Some(Propagation::Background),
     }
 }
 

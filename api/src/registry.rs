@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::{
     kind::{
-        config_map::ConfigMapRules, event::EventRules, job::JobRules, namespace::NamespaceRules, node::NodeRules,
-        pod::PodRules, secret::SecretRules, service_account::ServiceAccountRules,
+        config_map::ConfigMapRules, cron_job::CronJobRules, event::EventRules, job::JobRules,
+        namespace::NamespaceRules, node::NodeRules, pod::PodRules, secret::SecretRules,
+        service_account::ServiceAccountRules,
     },
     object::Object,
 };
@@ -16,6 +17,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     ConfigMap,
+    CronJob,
     Event,
     Job,
     Namespace,
@@ -26,8 +28,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::ConfigMap,
+        Kind::CronJob,
         Kind::Event,
         Kind::Job,
         Kind::Namespace,
@@ -42,6 +45,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::ConfigMap => "configmaps",
+            Kind::CronJob => "cronjobs",
             Kind::Event => "events",
             Kind::Job => "jobs",
             Kind::Namespace => "namespaces",
@@ -132,7 +136,7 @@ pub fn resources() -> &'static [Resource] {
 const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-static RESOURCES: [Resource; 9] = [
+static RESOURCES: [Resource; 10] = [
     Resource {
         stored: Kind::ConfigMap,
         group: "",
@@ -239,6 +243,26 @@ static RESOURCES: [Resource; 9] = [
         verbs: ALL_VERBS,
         subresources: &[],
         rules: &ServiceAccountRules,
+    },
+    Resource {
+        stored: Kind::CronJob,
+        group: "batch",
+        version: "v1",
+        kind: "CronJob",
+        plural: "cronjobs",
+        singular: "cronjob",
+        namespaced: true,
+        short_names: &["cj"],
+        categories: &["all"],
+        verbs: ALL_VERBS,
+        subresources: &[Subresource {
+            name: "status",
+            group: "batch",
+            version: "v1",
+            kind: "CronJob",
+            verbs: STATUS_VERBS,
+        }],
+        rules: &CronJobRules,
     },
     Resource {
         stored: Kind::Job,

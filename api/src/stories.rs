@@ -11,7 +11,7 @@ use crate::{
 };
 use k8s_openapi::{
     api::{
-        batch::v1::Job,
+        batch::v1::{CronJob, Job},
         core::v1::{ConfigMap, Namespace, Node, Pod, Secret, ServiceAccount},
     },
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
@@ -51,6 +51,10 @@ fn body(resource: &Resource) -> &'static str {
         ("", "secrets") => r#"{"metadata":{"name":"a"},"stringData":{"k":"v"}}"#,
         ("batch", "jobs") => {
             r#"{"metadata":{"name":"a"},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}"#
+        }
+        ("batch", "cronjobs") => {
+            r#"{"metadata":{"name":"a"},"spec":{"schedule":"0 * * * *","jobTemplate":{"spec":{"template":{"spec":{
+                "restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}"#
         }
         ("events.k8s.io", "events") => {
             r#"{"metadata":{"name":"a"},"regarding":{"kind":"Pod","namespace":"default"},"type":"Normal","reason":"R","action":"A",
@@ -95,6 +99,7 @@ fn w51_typed_objects_are_written_as_they_were() {
     survives_its_type::<Pod>("", "pods");
     survives_its_type::<Secret>("", "secrets");
     survives_its_type::<ServiceAccount>("", "serviceaccounts");
+    survives_its_type::<CronJob>("batch", "cronjobs");
     survives_its_type::<Job>("batch", "jobs");
 }
 

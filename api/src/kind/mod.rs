@@ -1,6 +1,7 @@
 //! One file per kind: defaults, validation, what an update may change, columns, selectable fields.
 
 pub mod config_map;
+pub mod cron_job;
 pub mod event;
 pub mod job;
 pub mod namespace;

@@ -69,7 +69,7 @@ pub(crate) async fn delete(call: &Call, body: &[u8]) -> Result<Response, Status>
 /// Whether a removal is answered with a Status; other kinds answer with the object (W-107).
 fn answers_status(kind: Kind) -> bool {
     match kind {
-        Kind::ConfigMap | Kind::Event | Kind::Job | Kind::Node | Kind::Secret => true,
+        Kind::ConfigMap | Kind::CronJob | Kind::Event | Kind::Job | Kind::Node | Kind::Secret => true,
         Kind::Namespace | Kind::Pod | Kind::ServiceAccount => false,
     }
 }

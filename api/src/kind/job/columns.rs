@@ -1,7 +1,7 @@
 //! The cells of a job's row (J-105, T-1).
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use serde_json::Value;
 
 use super::status::is_true;
@@ -15,9 +15,7 @@ pub(super) fn cells(object: &Object, now: Timestamp) -> Vec<Value> {
     // A stored job can always be read; were it not so, its row would be no place to say it.
     let job: Job = object.to_typed().unwrap_or_default();
     let spec = job.spec.clone().unwrap_or_default();
-    let containers = spec.template.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    let names = containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>().join(",");
-    let images = containers.iter().map(|container| text(&container.image)).collect::<Vec<_>>().join(",");
+    let [names, images] = containers_and_images(&spec);
     vec![
         object.name().into(),
         status(&job).into(),
@@ -28,6 +26,14 @@ pub(super) fn cells(object: &Object, now: Timestamp) -> Vec<Value> {
         images.into(),
         selector::render(spec.selector.as_ref()).into(),
     ]
+}
+
+/// The cells Containers and Images.
+pub(crate) fn containers_and_images(spec: &JobSpec) -> [String; 2] {
+    let containers = spec.template.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let names = containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>().join(",");
+    let images = containers.iter().map(|container| text(&container.image)).collect::<Vec<_>>().join(",");
+    [names, images]
 }
 
 /// The first that applies.

@@ -9,7 +9,7 @@ use crate::{kind::pod_spec, name};
 
 const BACKOFF_LIMIT: i32 = 6;
 
-/// The defaults of a job's spec; those of a cron job's template too.
+/// The defaults of a job's spec. A cron job's template gets almost none of them (C-207).
 pub fn default_spec(spec: &mut JobSpec) {
     // J-201 to J-203: parallelism alone means a work queue, which has no number of completions.
     if spec.completions.is_none() && spec.parallelism.is_none() {
@@ -24,16 +24,21 @@ pub fn default_spec(spec: &mut JobSpec) {
     let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
     spec.pod_replacement_policy.get_or_insert_with(|| replacement.to_owned()); // J-207
     spec.manual_selector.get_or_insert(false); // J-208
-    for rule in spec.pod_failure_policy.iter_mut().flat_map(|policy| &mut policy.rules) {
-        for pattern in rule.on_pod_conditions.iter_mut().flatten() {
-            if pattern.status.as_ref().is_none_or(String::is_empty) {
-                pattern.status = Some("True".to_owned()); // J-209
-            }
-        }
-    }
+    default_failure_policy(spec);
     let template = &mut spec.template;
     template.metadata.get_or_insert_default();
     pod_spec::default_template_spec(template.spec.get_or_insert_default()); // J-211
+}
+
+/// J-209, C-206
+pub(crate) fn default_failure_policy(spec: &mut JobSpec) {
+    for rule in spec.pod_failure_policy.iter_mut().flat_map(|policy| &mut policy.rules) {
+        for pattern in rule.on_pod_conditions.iter_mut().flatten() {
+            if pattern.status.as_ref().is_none_or(String::is_empty) {
+                pattern.status = Some("True".to_owned());
+            }
+        }
+    }
 }
 
 /// J-210, J-213: a job without labels of its own wears those of its template, the generated ones included.

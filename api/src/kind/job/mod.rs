@@ -16,6 +16,8 @@ use k8s_openapi::api::{
 };
 use serde_json::Value;
 
+pub(crate) use columns::containers_and_images;
+pub(crate) use defaults::default_failure_policy;
 pub use defaults::default_spec;
 pub use validate::validate_spec;
 
@@ -108,24 +110,10 @@ impl Rules for JobRules {
                 }
             }
             None => {
-                let violations = name::validate_label(new.name());
-                if !violations.is_empty() {
-                    warnings.push(format!(
-                        "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
-                        violations.join(" ")
-                    ));
-                }
+                warnings.extend(name_warning(new.name()));
             }
         }
-        let spec = job.spec.unwrap_or_default();
-        if is_indexed(&spec)
-            && spec.completions.unwrap_or_default() > COMPLETIONS_SOFT_MAX
-            && spec.parallelism.unwrap_or_default() > PARALLELISM_SOFT_MAX
-        {
-            warnings.push("spec: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail".to_owned());
-        }
-        let template = spec.template.spec.unwrap_or_default();
-        warnings.extend(pod_spec::warnings(&template, &Path::new("spec.template.spec")));
+        warnings.extend(spec_warnings(&job.spec.unwrap_or_default(), &Path::new("spec")));
         warnings
     }
 
@@ -162,6 +150,35 @@ impl Rules for JobRules {
     fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
         columns::cells(object, now)
     }
+}
+
+/// J-106: the name becomes a part of others.
+pub(crate) fn name_warning(name: &str) -> Option<String> {
+    let violations = name::validate_label(name);
+    (!violations.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            violations.join(" ")
+        )
+    })
+}
+
+/// J-106: what is legal in a job's spec, or in that of a cron job's template, and may not be meant.
+pub(crate) fn spec_warnings(spec: &JobSpec, path: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if is_indexed(spec)
+        && spec.completions.unwrap_or_default() > COMPLETIONS_SOFT_MAX
+        && spec.parallelism.unwrap_or_default() > PARALLELISM_SOFT_MAX
+    {
+        warnings.push(format!(
+            "{}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail",
+            path.as_str()
+        ));
+    }
+    if let Some(template) = &spec.template.spec {
+        warnings.extend(pod_spec::warnings(template, &path.child("template").child("spec")));
+    }
+    warnings
 }
 
 /// The condition of this type, if its status is `True`.
