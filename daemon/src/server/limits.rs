@@ -32,6 +32,9 @@ const STREAMS_MAX: usize = 5_000;
 /// How many connections may be open, TLS handshakes included.
 pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 
+/// How many open files the daemon asks for: twice the connections, and room for the engine's and the database's.
+pub(crate) const FILES_MAX: u64 = 10_000;
+
 /// How long a connection may sit without a whole request head: slow-loris, and idle keep-alive connections.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(90);
 

@@ -10,6 +10,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener},
@@ -139,7 +140,7 @@ pub async fn serve(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Ou
     let Listeners { unix, https, insecure } = listeners;
     let server = Arc::new(Server {
         graceful: GracefulShutdown::new(),
-        connections: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+        connections: Arc::new(Semaphore::new(connections_max())),
         stop: app.stop.subscribe(),
     });
     let mut loops = JoinSet::new();
@@ -162,6 +163,22 @@ pub async fn serve(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Ou
     if tokio::time::timeout(limits::SHUTDOWN_GRACE, server.graceful.shutdown()).await.is_err() {
         info!("some requests were still open after {} seconds; ending without them", limits::SHUTDOWN_GRACE.as_secs());
     }
+}
+
+/// How many connections fit: half of the file descriptors at most, for the database and the engine need some whatever
+/// clients do (I-9). The soft limit is often 1024 for the sake of old programs; it is raised first.
+fn connections_max() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limits::FILES_MAX.min(limit.maximum.unwrap_or(u64::MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => limit = raised,
+            Err(failure) => debug!(error = %failure, "cannot raise the limit of open files: {failure}"),
+        }
+    }
+    let files = limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    limits::CONNECTIONS_MAX.min(files / 2).max(1)
 }
 
 /// What the accept loops share.
