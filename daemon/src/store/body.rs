@@ -59,3 +59,56 @@ fn skip_space(json: &[u8], mut at: usize) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_the_revision_into_the_objects_own_metadata() {
+        for (body, want) in [
+            (
+                r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{}}"#,
+                r#"{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7","name":"a"},"spec":{}}"#,
+            ),
+            (r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":"7"}}"#),
+            (r#"{ "metadata" : { } }"#, r#"{ "metadata" : {"resourceVersion":"7" } }"#),
+            // Not the object's own: nested, in a list, inside a text, or a value.
+            (
+                r#"{"data":{"metadata":{"x":1}},"items":[{"metadata":{}}],"metadata":{"name":"a"}}"#,
+                r#"{"data":{"metadata":{"x":1}},"items":[{"metadata":{}}],"metadata":{"resourceVersion":"7","name":"a"}}"#,
+            ),
+            (
+                r#"{"data":"\"metadata\":{","kind":"metadata","metadata":{"name":"\\"}}"#,
+                r#"{"data":"\"metadata\":{","kind":"metadata","metadata":{"resourceVersion":"7","name":"\\"}}"#,
+            ),
+            // Damaged bodies come back as they are.
+            (r#"{"metadata":null}"#, r#"{"metadata":null}"#),
+            (r#"{"kind":"Pod"}"#, r#"{"kind":"Pod"}"#),
+            (r#"{"metadata"#, r#"{"metadata"#),
+            (r#"{"a":"\"#, r#"{"a":"\"#),
+            ("}}", "}}"),
+            ("", ""),
+        ] {
+            assert_eq!(with_revision(body, 7), want, "{body}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn is_what_parsing_would_give(name in "\\PC{0,12}", key in "\\PC{0,12}", value in "\\PC{0,12}") {
+            let object = serde_json::json!({
+                "a": {&key: {"metadata": {}}}, "kind": value, "metadata": {"name": name}, "z": [&key, {"metadata": 1}],
+            });
+            let mut want = object.clone();
+            want["metadata"]["resourceVersion"] = "12".into();
+            let have: serde_json::Value = serde_json::from_str(&with_revision(&object.to_string(), 12)).unwrap();
+            proptest::prop_assert_eq!(have, want);
+        }
+
+        #[test]
+        fn takes_any_text(text in "[\"{}\\[\\]:,metad\\\\ ]{0,40}") {
+            let _ = with_revision(&text, 1);
+        }
+    }
+}

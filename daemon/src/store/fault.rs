@@ -11,11 +11,14 @@ pub(super) enum Fault {
     Full,
     /// fsync failed. What the kernel has dropped cannot be known, so nothing may be written on top of it (F-4).
     Sync,
-    /// Anything else: I/O, memory, a lock held by somebody's shell.
+    /// Somebody else holds the file's lock, a shell for instance.
+    Busy,
+    /// Anything else: I/O, memory.
     Other,
 }
 
 const CONSTRAINT: i32 = 19;
+const BUSY: i32 = 5;
 const FULL: i32 = 13;
 const IOERR_FSYNC: i32 = 10 | (4 << 8);
 const IOERR_DIR_FSYNC: i32 = 10 | (5 << 8);
@@ -29,6 +32,7 @@ impl Fault {
             Some(IOERR_SHMSIZE) => Self::Full,
             Some(code) if code & 0xff == FULL => Self::Full,
             Some(code) if code & 0xff == CONSTRAINT => Self::Constraint,
+            Some(code) if code & 0xff == BUSY => Self::Busy,
             Some(_) | None => Self::Other,
         }
     }

@@ -169,6 +169,11 @@ impl History {
         self.read().timeline.begins_step(nanoseconds(at))
     }
 
+    /// The sample of the newest revision, if any revision was ever made.
+    pub(super) fn newest(&self) -> Option<Sample> {
+        self.read().timeline.samples.back().copied()
+    }
+
     /// See [`Timeline::floor`].
     pub(super) fn floor(&self, now: Duration) -> i64 {
         self.read().timeline.floor(nanoseconds(now))

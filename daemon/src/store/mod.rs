@@ -25,6 +25,7 @@ mod writer;
 
 use history::{History, Recent, Timeline};
 use reader::Readers;
+use reserve::Reserve;
 use writer::{Message, Pending, Shared, Writer};
 
 pub use attempts::Attempt;
@@ -272,9 +273,23 @@ impl Store {
     /// # Errors
     /// When another daemon has it open, when it is newer than this program, when it is no database of ours or cannot be read.
     pub async fn open(options: Options) -> Result<Self, Error> {
+        let (store, writer, inbox) = Self::prepare(options).await?;
+        tokio::spawn(writer.run(inbox));
+        Ok(store)
+    }
+
+    /// All of [`Self::open`] but the start of the writer.
+    async fn prepare(options: Options) -> Result<(Self, Writer, mpsc::Receiver<Message>), Error> {
         let Options { path, clock, history } = options;
         let lock = schema::lock(&path)?;
-        let mut connection = schema::open(&path).await?;
+        let reserve = Reserve::new(&path);
+        let mut connection = match schema::open(&path).await {
+            Err(_) if reserve.is_needed_to_open() => {
+                reserve.free().map_err(|error| fault::file(&path, "cannot free the reserve beside it", &error))?;
+                schema::open(&path).await?
+            }
+            opened => opened?,
+        };
         let now = clock.now();
         let read = async {
             let meta = schema::read_meta(&mut connection).await?;
@@ -293,10 +308,10 @@ impl Store {
             path,
         });
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-        let writer = Writer::new(Arc::clone(&shared), connection, lock, latest.0, superseded);
-        tokio::spawn(writer.run(inbox));
+        let writer = Writer::new(Arc::clone(&shared), connection, reserve, lock, latest.0, superseded);
         let readers = Readers::new(&shared.path);
-        Ok(Self { inner: Arc::new(Inner { instance_id: meta.instance_id, requests, readers, shared }) })
+        let inner = Inner { instance_id: meta.instance_id, requests, readers, shared };
+        Ok((Self { inner: Arc::new(inner) }, writer, inbox))
     }
 
     /// Ends the writer after the requests that it has, and closes the file.

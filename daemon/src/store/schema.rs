@@ -5,6 +5,7 @@ use std::{
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sqlx::{
@@ -33,6 +34,10 @@ const LOG_BYTES: &str = "16777216";
 
 /// Page cache per connection, in KiB (negative means bytes to SQLite). The system's own cache does the rest.
 const CACHE: &str = "-512";
+
+/// How long a write waits for somebody else's lock. The daemon's own connections never wait for each other; more would hold
+/// up all requests behind a forgotten shell, less would fail them for a short look with one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the file's row of `meta` says.
 #[derive(Clone, Debug)]
@@ -93,12 +98,12 @@ pub(super) async fn open(database: &Path) -> Result<SqliteConnection, Error> {
 
 async fn open_with(database: &Path, migrations: &[&str]) -> Result<SqliteConnection, Error> {
     let path = database.display().to_string();
-    let is_new = match std::fs::metadata(database) {
+    let is_empty = match std::fs::metadata(database) {
         Ok(metadata) => metadata.len() == 0,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
         Err(error) => return Err(fault::file(database, "cannot open", &error)),
     };
-    if is_new {
+    let is_new = if is_empty {
         // Made here for its mode; SQLite gives the log and its index the same one.
         OpenOptions::new()
             .create(true)
@@ -106,16 +111,19 @@ async fn open_with(database: &Path, migrations: &[&str]) -> Result<SqliteConnect
             .mode(0o600)
             .open(database)
             .map_err(|error| fault::file(database, "cannot create", &error))?;
+        true
     } else {
-        check_ours(database, migrations.len()).await?;
-    }
-    let mut connection = connect_writer(database).await.map_err(|error| fault::database(&path, &error))?;
+        !is_ours(database, migrations.len()).await?
+    };
+    let mut connection = connect_writer(database, is_new).await.map_err(|error| fault::database(&path, &error))?;
     migrate(&mut connection, migrations).await.map_err(|error| fault::database(&path, &error))?;
+    #[cfg(test)]
+    super::reserve::limit::apply(&mut connection, database).await.map_err(|error| fault::database(&path, &error))?;
     Ok(connection)
 }
 
-/// Refuses somebody else's database, and one of a newer program, before any setting changes the file.
-async fn check_ours(database: &Path, steps: usize) -> Result<(), Error> {
+/// Refuses somebody else's database, and one of a newer program, before any setting changes the file. No: it is still empty.
+async fn is_ours(database: &Path, steps: usize) -> Result<bool, Error> {
     let path = database.display().to_string();
     let refuse = |reason: String| Err(Error::Database { path: path.clone(), reason });
     let read = async {
@@ -131,9 +139,9 @@ async fn check_ours(database: &Path, steps: usize) -> Result<(), Error> {
     };
     match read.await {
         // A daemon that died while it created the file leaves it without a schema.
-        Ok((0, 0, 0)) => Ok(()),
+        Ok((0, 0, 0)) => Ok(false),
         Ok((APPLICATION_ID, version, _)) => match usize::try_from(version) {
-            Ok(version) if version <= steps => Ok(()),
+            Ok(version) if version <= steps => Ok(true),
             Ok(_) | Err(_) => refuse(format!(
                 "it was written by a newer jobd (schema {version}; this one knows up to {steps}); start the newer jobd"
             )),
@@ -148,6 +156,7 @@ fn settings(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(database)
         .statement_cache_capacity(64)
+        .busy_timeout(BUSY_TIMEOUT)
         .pragma("cache_size", CACHE)
         .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
@@ -158,18 +167,18 @@ pub(super) fn reader_settings(database: &Path) -> SqliteConnectOptions {
     settings(database).read_only(true)
 }
 
-/// The write connection. `auto_vacuum` and the page size only matter to a new file.
-async fn connect_writer(database: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    settings(database)
-        .page_size(4096)
-        .auto_vacuum(SqliteAutoVacuum::Incremental)
-        .journal_mode(SqliteJournalMode::Wal)
+/// The write connection.
+async fn connect_writer(database: &Path, is_new: bool) -> Result<SqliteConnection, sqlx::Error> {
+    let settings = settings(database)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", LOG_BYTES)
-        .connect()
-        .await
+        // A backup made by SQLite itself comes without the log.
+        .journal_mode(SqliteJournalMode::Wal);
+    // These two are the file's. To set them again would write to it, and so wait for whoever holds its lock.
+    let settings = if is_new { settings.page_size(4096).auto_vacuum(SqliteAutoVacuum::Incremental) } else { settings };
+    settings.connect().await
 }
 
 /// Applies the steps that the file lacks, each in a transaction of its own together with its number.

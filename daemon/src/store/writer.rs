@@ -91,7 +91,8 @@ pub(super) struct Writer {
 }
 
 /// What a failed batch leads to.
-enum Next {
+#[derive(Debug)]
+pub(super) enum Next {
     Answer(Error),
     /// Repeat without what the full disk has no room for.
     RepeatUrgent,
@@ -103,15 +104,16 @@ impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
         connection: SqliteConnection,
+        reserve: Reserve,
         lock: File,
         revision: i64,
         superseded: i64,
     ) -> Self {
-        let reserve = Reserve::new(&shared.path);
         let full = match reserve.take() {
             Ok(()) => None,
             Err(error) => {
-                warn!(error = %error, "no room for the reserve file: {error}");
+                let path = shared.path();
+                warn!(path, error = %error, "no room for the reserve file beside {path}: {error}");
                 is_full(&error).then(|| shared.now().boot)
             }
         };
@@ -207,6 +209,8 @@ impl Writer {
         commit::write(connection, &decided.rows).await?;
 
         let now = self.shared.now();
+        let newest =
+            Sample { at: history::nanoseconds(now.boot), revision: decided.revision, superseded: decided.superseded };
         let mut sql = String::new();
         if decided.revision > self.revision {
             let room = 2 * (decided.revision - self.revision) + COMPACTION_MIN;
@@ -214,7 +218,11 @@ impl Writer {
                 compact(&self.shared.history, &mut sql, now, room).unwrap_or(self.shared.history.compacted());
             write_meta(&mut sql, decided.revision, compacted);
             if self.shared.history.begins_step(now.boot) {
-                write_sample(&mut sql, now, decided.revision, decided.superseded);
+                // The step before ended with a sample that has no row yet.
+                let ended = self.shared.history.newest();
+                for sample in ended.into_iter().chain([newest]) {
+                    write_sample(&mut sql, now, sample);
+                }
             }
         }
         sql.push_str("COMMIT");
@@ -225,8 +233,6 @@ impl Writer {
         if decided.revision > self.revision {
             self.revision = decided.revision;
             self.superseded = decided.superseded;
-            let at = history::nanoseconds(now.boot);
-            let newest = Sample { at, revision: self.revision, superseded: self.superseded };
             self.shared.history.publish(decided.changes, newest);
             self.shared.latest.send_replace(Revision(self.revision));
         }
@@ -256,12 +262,12 @@ impl Writer {
     }
 
     /// Puts the connection in order after a failed batch of `size` requests.
-    async fn recover(&mut self, failed: &sqlx::Error, size: usize) -> Next {
+    pub(super) async fn recover(&mut self, failed: &sqlx::Error, size: usize) -> Next {
         let path = self.shared.path();
         match Fault::of(failed) {
             Fault::Constraint => {
                 warn!(error = %failed, "a batch of {size} broke a constraint: {failed}");
-                self.reopen().await;
+                self.roll_back().await;
                 if size > 1 { Next::RepeatEach } else { Next::Answer(fault::database(&path, failed)) }
             }
             Fault::Full if self.full.is_none() => {
@@ -274,7 +280,7 @@ impl Writer {
                 Next::RepeatUrgent
             }
             Fault::Full => {
-                self.reopen().await;
+                self.roll_back().await;
                 Next::Answer(Error::Full { path })
             }
             Fault::Sync => {
@@ -282,11 +288,27 @@ impl Writer {
                 self.fail(error.clone());
                 Next::Answer(error)
             }
+            Fault::Busy => {
+                warn!(path, "somebody else holds the lock of {path}; a batch of {size} was refused");
+                self.roll_back().await;
+                Next::Answer(fault::database(&path, failed))
+            }
             Fault::Other => {
                 warn!(error = %failed, "a batch of {size} was not committed: {failed}");
                 self.reopen().await;
                 Next::Answer(fault::database(&path, failed))
             }
+        }
+    }
+
+    /// Keeps the connection: a new one would need space for its files, which a full disk has not.
+    async fn roll_back(&mut self) {
+        let Some(connection) = self.connection.as_mut() else { return };
+        // Fails when SQLite has rolled back by itself, as it does on a full disk.
+        let _ = commit::run(connection, "ROLLBACK".to_owned()).await;
+        match schema::read_meta(connection).await {
+            Ok(meta) => self.take_up(&meta),
+            Err(_) => self.reopen().await,
         }
     }
 
@@ -305,15 +327,20 @@ impl Writer {
         match opened.await {
             Ok((connection, meta)) => {
                 self.connection = Some(connection);
-                self.shared.history.set_compacted(meta.compacted_revision);
-                if meta.last_revision != self.revision {
-                    // The commit that was reported as failed is in the file: followers read it from there.
-                    self.revision = meta.last_revision;
-                    self.shared.history.skip_to(Revision(self.revision));
-                    self.shared.latest.send_replace(Revision(self.revision));
-                }
+                self.take_up(&meta);
             }
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// Goes on from what the file says.
+    fn take_up(&mut self, meta: &schema::Meta) {
+        self.shared.history.set_compacted(meta.compacted_revision);
+        if meta.last_revision != self.revision {
+            // The commit that was reported as failed is in the file: followers read it from there.
+            self.revision = meta.last_revision;
+            self.shared.history.skip_to(Revision(self.revision));
+            self.shared.latest.send_replace(Revision(self.revision));
         }
     }
 
@@ -323,12 +350,12 @@ impl Writer {
         self.shared.failure.send_replace(Some(failure));
     }
 
-    fn has_history_to_compact(&self) -> bool {
+    pub(super) fn has_history_to_compact(&self) -> bool {
         self.shared.history.compacted() < self.revision
     }
 
     /// Removes what left the window while nobody wrote, and gives free pages back; stops when somebody wants to write.
-    async fn compact_idle(&mut self, inbox: &mpsc::Receiver<Message>) {
+    pub(super) async fn compact_idle(&mut self, inbox: &mpsc::Receiver<Message>) {
         while inbox.is_empty() {
             match self.compact_step().await {
                 Ok(true) => {}
@@ -395,8 +422,11 @@ fn write_meta(sql: &mut String, last: i64, compacted: i64) {
     debug_assert!(written.is_ok(), "writing to a String does not fail");
 }
 
-fn write_sample(sql: &mut String, now: Now, revision: i64, superseded: i64) {
-    let at = super::facts::to_nanoseconds(now.wall);
+/// Rows hold wall time, which a restart of the machine does not reset.
+fn write_sample(sql: &mut String, now: Now, sample: Sample) {
+    let Sample { at, revision, superseded } = sample;
+    let age = history::nanoseconds(now.boot).saturating_sub(at);
+    let at = super::facts::to_nanoseconds(now.wall).saturating_sub(age);
     let written = write!(sql, "INSERT OR REPLACE INTO history VALUES ({revision}, {at}, {superseded});");
     debug_assert!(written.is_ok(), "writing to a String does not fail");
 }

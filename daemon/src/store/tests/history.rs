@@ -197,6 +197,27 @@ async fn compaction_rides_on_writes_and_keeps_what_the_window_needs() {
     assert_eq!(store.latest(), Revision(written + 20));
 }
 
+#[tokio::test]
+async fn an_idle_store_removes_what_left_the_window_and_gives_space_back() {
+    let (place, store) = open().await;
+    let text = "x".repeat(20_000);
+    let keys: Vec<Key> = (0..500).map(|number| config_map(&format!("n{number:03}"))).collect();
+    commit(&store, keys.iter().map(|key| put(key, &text)).collect()).await;
+    commit(&store, keys[1..].iter().map(delete).collect()).await;
+    store.close().await;
+    let size = || std::fs::metadata(place.path()).unwrap().len();
+    assert!(size() > 10_000_000);
+    place.clock.advance(WINDOW);
+    let (store, mut writer, inbox) = Store::prepare(place.options()).await.unwrap();
+    assert!(writer.has_history_to_compact());
+    writer.compact_idle(&inbox).await;
+    assert!(!writer.has_history_to_compact(), "nothing is left to wake up for");
+    assert_eq!(versions(&place).await, 1);
+    tokio::spawn(writer.run(inbox));
+    store.close().await;
+    assert!(size() < 5_000_000, "{}", size());
+}
+
 #[test]
 fn a_timeline_is_exact_at_its_end_and_bounded_in_size() {
     let mut timeline = Timeline::new([], 0, WINDOW);

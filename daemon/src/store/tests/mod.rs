@@ -11,7 +11,10 @@ use jobd_api::{index::Index, registry::Kind};
 use super::*;
 use crate::sys::{Clock, Now};
 
+mod crash;
+mod full;
 mod history;
+mod model;
 mod open;
 mod read;
 mod write;
