@@ -276,7 +276,7 @@ impl<'a> Look<'a> {
                             self.active_indexes.insert(index);
                         }
                     }
-                    Err(Refusal::NamespaceTerminating) => self.plan.waiting = Waiting::Admission, // J-857
+                    Err(Refusal::NotNow) => self.plan.waiting = Waiting::Admission, // J-857
                     Err(Refusal::Because(why)) => {
                         self.plan.events.push(Event::warning("FailedCreate", format!("Error creating: {why}"))); // J-2202
                         self.plan.waiting = Waiting::Admission;

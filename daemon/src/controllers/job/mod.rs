@@ -132,13 +132,13 @@ impl JobController {
         &self,
         job: &Job,
         now: Now,
-        namespace_ends: bool,
+        may_create: bool,
     ) -> impl FnMut(&NewPod) -> Result<Prepared, Refusal> + use<'_> {
         let job = job.clone();
         let mut names = BTreeSet::new();
         move |new| {
-            if namespace_ends {
-                return Err(Refusal::NamespaceTerminating);
+            if !may_create {
+                return Err(Refusal::NotNow);
             }
             let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
             let body =
@@ -189,7 +189,8 @@ impl JobController {
 
     async fn reconcile_job(&self, place: &Place, now: Now) -> Result<Next, Error> {
         let key = store::Key::new(Kind::Job, &place.0, &place.1);
-        let mut namespace_ends = false;
+        // Why nothing may be created, once the store has said so. The rest of the plan is committed without.
+        let mut obstacle: Option<store::Error> = None;
         let mut tries = 0;
         loop {
             let Some(found) = self.store.job_snapshot(&key).await? else {
@@ -198,20 +199,25 @@ impl JobController {
             };
             let seen = self.observe(place, &found, now)?;
             let job = &seen.snapshot.job;
-            let plan = decide(&seen.snapshot, now, &mut self.maker(job, now, namespace_ends));
+            let plan = decide(&seen.snapshot, now, &mut self.maker(job, now, obstacle.is_none()));
             tries += 1;
             match self.commit(&found, job, &plan, now).await {
                 Ok(()) => {
                     self.remember(place, seen, &plan);
-                    return next(place, plan);
+                    return match obstacle {
+                        // The driver tries again, so that pods are created as soon as there is room.
+                        Some(error @ store::Error::Full { .. }) => Err(error.into()),
+                        // J-857: with the namespace the job goes too.
+                        Some(_) | None => next(place, plan),
+                    };
                 }
                 Err(Error::Store(store::Error::Conflict { .. } | store::Error::AlreadyExists { .. }))
                     if tries < TRIES_MAX => {}
                 Err(Error::Store(
-                    store::Error::NamespaceMissing { .. } | store::Error::NamespaceTerminating { .. },
-                )) if !namespace_ends => {
-                    namespace_ends = true; // J-857
-                }
+                    error @ (store::Error::NamespaceMissing { .. }
+                    | store::Error::NamespaceTerminating { .. }
+                    | store::Error::Full { .. }),
+                )) if obstacle.is_none() => obstacle = Some(error),
                 Err(error) => return Err(error),
             }
         }

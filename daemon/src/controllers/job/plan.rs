@@ -23,8 +23,8 @@ pub struct NewPod {
 /// Why a pod could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The namespace is going away: no event, no error (J-857).
-    NamespaceTerminating,
+    /// Nothing may be created now, and nobody has to be told: the namespace is going away (J-857), or the disk is full.
+    NotNow,
     /// In the words of the API.
     Because(String),
 }

@@ -394,8 +394,20 @@ fn slow_start_stops_at_the_first_batch_with_a_refusal() {
 fn a_namespace_that_ends_is_neither_event_nor_error() {
     // J-857
     let (seen, time) = parse("completions=1 start=1");
-    let plan = crate::controllers::job::decide::decide(&seen, time, &mut |_| Err(super::Refusal::NamespaceTerminating));
+    let plan = crate::controllers::job::decide::decide(&seen, time, &mut |_| Err(super::Refusal::NotNow));
     assert!(plan.events.is_empty() && plan.refused.is_none() && plan.create.is_empty());
+}
+
+#[test]
+fn what_has_ended_is_counted_although_nothing_may_be_created() {
+    // R-9: on a full disk status writes go through.
+    let (seen, time) = parse("completions=5 parallelism=2 start=1; a succeeded");
+    let plan = crate::controllers::job::decide::decide(&seen, time, &mut |_| Err(super::Refusal::NotNow));
+    expect![[r#"
+        untrack a
+        status succeeded=1 start=1
+        waits for admission of its pods"#]]
+    .assert_eq(&render(&plan, &[]));
 }
 
 #[test]
@@ -607,7 +619,7 @@ fn a_jump_of_the_wall_clock_moves_neither_deadline_nor_backoff() {
 
 #[test]
 fn ten_thousand_indexes_with_a_thousand_active_pods_are_decided_fast() {
-    // Issue 4 asks for 20 ms of a release build; this is the unoptimised one, on a busy machine.
+    // 20 ms; an unoptimised build takes 4.
     let pods = (0..1000).map(|n| format!("; p{n} running index={}", 2 * n + 1)).collect::<String>();
     let (seen, time) = parse(&format!("indexed completions=10000 parallelism=1500 start=1 completed=0,2,4,6,8{pods}"));
     let best = (0..5)
@@ -619,7 +631,7 @@ fn ten_thousand_indexes_with_a_thousand_active_pods_are_decided_fast() {
         })
         .min()
         .unwrap();
-    assert!(best < jiff::SignedDuration::from_millis(200), "a decision took {best:?}");
+    assert!(best < jiff::SignedDuration::from_millis(20), "a decision took {best:?}");
 }
 
 /// What this thread has computed: other tests on the same core don't count.
