@@ -24,9 +24,6 @@ use crate::{
     zero,
 };
 
-/// On pods of jobs until their end has been counted (J-703).
-pub const TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
-
 /// The rules of this kind.
 pub struct PodRules;
 
@@ -125,8 +122,6 @@ impl Rules for PodRules {
 
     fn index(&self, object: &Object, index: &mut Index) {
         index.finished = is_terminal(object);
-        let finalizers = object.get(&["metadata", "finalizers"]).and_then(Value::as_array);
-        index.tracking = finalizers.is_some_and(|finalizers| finalizers.iter().any(|one| one == TRACKING_FINALIZER));
         index.node = object.text(&["spec", "nodeName"]).filter(|node| !node.is_empty()).map(str::to_owned);
     }
 
