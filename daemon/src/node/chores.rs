@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::{Shared, lock, logs, observed::PodKey, spec};
+use super::{Shared, lock, logs, observed::PodKey, spec, status};
 use crate::{
     driver::Error,
     engine::{self, Engine},
@@ -178,6 +178,11 @@ impl<E: Engine> Shared<E> {
             return Ok(Outcome::Later);
         }
         self.remove_container(&id).await?;
+        if status::is_terminal(pod.status.as_ref().and_then(|status| status.phase.as_deref())) {
+            let (directories, uid) = (self.directories.clone(), uid.to_owned());
+            let removed = tokio::task::spawn_blocking(move || directories.remove_volumes(&uid)).await;
+            removed.map_err(|error| Error::Other(error.to_string()))?;
+        }
         self.finish_attempt(key, Attempt { logs_copied: true, removed: true, ..attempt }).await?;
         Ok(Outcome::Done)
     }

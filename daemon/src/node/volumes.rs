@@ -100,6 +100,23 @@ impl Directories {
         Ok(())
     }
 
+    /// Removes what a pod that is over no longer needs: all but its logs. Secrets take memory, and scratch files may be large.
+    pub fn remove_volumes(&self, uid: &str) {
+        let pod = self.pods.join(uid);
+        let mut gone = vec![pod.join("volumes"), pod.join("termination")];
+        if self.secrets != self.pods {
+            gone.push(self.secrets.join(uid));
+        }
+        for dir in gone {
+            match fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(uid, error = %error, "files of an ended pod remain until it is deleted");
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
     /// The uids of all pods that have files.
     #[must_use]
     pub fn uids(&self) -> Vec<String> {
