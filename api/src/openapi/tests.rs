@@ -1,3 +1,5 @@
+//! The documents as kubectl reads them (W-42 to W-48).
+
 use super::*;
 
 fn find<'a>(document: &'a Value, pointer: &str) -> &'a Value {

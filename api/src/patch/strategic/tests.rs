@@ -1,3 +1,5 @@
+//! Strategic merge patches as tables: document, patch, result (W-81, W-82, S-19).
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Who gets in: tokens, hosts, origins, sizes.
+
 use std::sync::Arc;
 
 use axum::{body::Body, http::Request};

@@ -1,3 +1,5 @@
+//! Discovery, version, health and OpenAPI as clients ask for them.
+
 use serde_json::json;
 
 use super::support::*;

@@ -1,3 +1,5 @@
+//! Real sockets: Unix, TLS and loopback.
+
 use std::{path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};

@@ -1,3 +1,5 @@
+//! Pod logs: which attempt, which errors (W-150 to W-157).
+
 use serde_json::json;
 
 use super::support::*;

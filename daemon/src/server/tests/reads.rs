@@ -1,3 +1,5 @@
+//! Gets and lists: shapes, selectors, pages, versions (sections 2.14 and 2.16 of the wire rules).
+
 use serde_json::{Value, json};
 
 use super::support::*;

@@ -1,3 +1,5 @@
+//! Watches from every kind of start (W-122 to W-134).
+
 use serde_json::{Value, json};
 
 use super::support::*;

@@ -1,3 +1,5 @@
+//! Creates, updates, patches and deletes (sections 2.8 to 2.13 of the wire rules).
+
 use serde_json::{Value, json};
 
 use super::support::*;
