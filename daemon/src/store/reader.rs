@@ -148,8 +148,10 @@ impl Readers {
             if query.at.is_none() {
                 revision = Revision(row.try_get(0)?);
             }
-            if row.try_get::<Option<i64>, _>(4)?.is_some() {
-                items.push(stored(row, 1)?);
+            if let Some(revision) = row.try_get(3)? {
+                let key = Key { kind: query.kind, namespace: row.try_get(1)?, name: row.try_get(2)? };
+                let body = Arc::from(row.try_get::<&str, _>(4)?);
+                items.push(Stored { key, revision: Revision(revision), body });
             }
         }
         // They come in this order already, but SQL does not promise it through a join.
@@ -274,9 +276,8 @@ impl Readers {
 
 /// The revision comes with the rows, so that both are of the same state; it comes even when there are no rows.
 fn list_sql(query: &ListQuery) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::new("SELECT m.last_revision, ");
-    sql.push_bind(query.kind.as_str());
-    sql.push(", k.namespace, k.name, k.revision, v.body FROM meta m LEFT JOIN (");
+    let mut sql =
+        QueryBuilder::new("SELECT m.last_revision, k.namespace, k.name, k.revision, v.body FROM meta m LEFT JOIN (");
     push_keys(&mut sql, query);
     sql.push(" ORDER BY 1, 2 LIMIT ").push_bind(clamp(query.limit.saturating_add(1)));
     sql.push(") k ON true LEFT JOIN versions v ON v.revision = k.revision");

@@ -30,6 +30,9 @@ pub(super) const BATCH_MAX: usize = 64;
 /// How soon a full disk is looked at again, at the earliest: a look is made only when somebody wants to create.
 const FULL_RETRY: Duration = Duration::from_secs(5);
 
+/// Pages in the log before they are copied, while the disk is full.
+const FULL_CHECKPOINT_PAGES: u32 = 100;
+
 /// When the store is idle, what left the history window goes after this time at the latest (I-11).
 const IDLE_COMPACTION: Duration = Duration::from_secs(3600);
 
@@ -122,6 +125,9 @@ impl Writer {
 
     /// Serves until it is told to close, everybody has gone, or the database fails for good.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        if self.full.is_some() {
+            self.shorten_log().await;
+        }
         let mut messages = Vec::with_capacity(BATCH_MAX);
         let mut closing = None;
         while closing.is_none() && self.running {
@@ -163,7 +169,11 @@ impl Writer {
     async fn commit_all(&mut self, batch: Vec<Pending>) {
         let mut work = VecDeque::from([batch]);
         while let Some(batch) = work.pop_front() {
-            let batch = self.refuse_when_full(batch);
+            if !self.running {
+                // Dropped, and with it its answers: who waits is told the store's failure.
+                continue;
+            }
+            let batch = self.refuse_when_full(batch).await;
             if batch.is_empty() {
                 continue;
             }
@@ -240,7 +250,7 @@ impl Writer {
     }
 
     /// Refuses what must not use up the last space, unless there is some again.
-    fn refuse_when_full(&mut self, batch: Vec<Pending>) -> Vec<Pending> {
+    async fn refuse_when_full(&mut self, batch: Vec<Pending>) -> Vec<Pending> {
         let Some(looked) = self.full else { return batch };
         if batch.iter().all(|pending| pending.request.urgent) {
             return batch;
@@ -251,6 +261,7 @@ impl Writer {
             if self.reserve.take().is_ok() {
                 info!("there is space on the disk again; creates are taken");
                 self.full = None;
+                self.reopen().await;
                 return batch;
             }
         }
@@ -277,10 +288,12 @@ impl Writer {
                     warn!(error = %error, "the reserve file cannot be removed: {error}");
                 }
                 self.reopen().await;
+                self.shorten_log().await;
                 Next::RepeatUrgent
             }
             Fault::Full => {
                 self.roll_back().await;
+                self.shorten_log().await;
                 Next::Answer(Error::Full { path })
             }
             Fault::Sync => {
@@ -309,6 +322,15 @@ impl Writer {
         match schema::read_meta(connection).await {
             Ok(meta) => self.take_up(&meta),
             Err(_) => self.reopen().await,
+        }
+    }
+
+    /// Copies the log into the database, cuts it off and keeps it short: on a full disk its 16 MB are better used.
+    async fn shorten_log(&mut self) {
+        let Some(connection) = self.connection.as_mut() else { return };
+        let sql = format!("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = {FULL_CHECKPOINT_PAGES}");
+        if let Err(error) = commit::run(connection, sql).await {
+            warn!(error = %error, "the log cannot be copied into the database: {error}");
         }
     }
 
