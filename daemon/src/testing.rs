@@ -42,6 +42,11 @@ impl TestClock {
     pub(crate) fn jump(&self, by: Duration) {
         self.0.lock().unwrap().wall += by;
     }
+
+    /// Somebody sets the wall clock back.
+    pub(crate) fn jump_back(&self, by: Duration) {
+        self.0.lock().unwrap().wall -= by;
+    }
 }
 
 impl Clock for TestClock {

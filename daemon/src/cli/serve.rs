@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     controllers::{
         bootstrap::{self, DefaultObjects, NodeFacts},
+        cron_job::CronJobController,
         events_expiry::EventsExpiry,
         garbage::Garbage,
         job::JobController,
@@ -128,6 +129,9 @@ async fn run_parts(
     });
     let mut driver = Driver::new(store.clone(), Arc::clone(&clock));
     driver.add(JobController::new(store.clone(), Arc::clone(&recorder), Arc::clone(&random)));
+    // C-501: schedules that name no zone run on the daemon's.
+    let zone = jiff::tz::TimeZone::system();
+    driver.add(CronJobController::new(store.clone(), Arc::clone(&recorder), Arc::clone(&random), zone));
     driver.add(Scheduler::new(store.clone(), Arc::clone(&recorder), facts.name.clone()));
     driver.add_with(node.clone(), &waker);
     driver.add(Ttl::new(store.clone()));

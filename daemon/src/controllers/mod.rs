@@ -2,6 +2,7 @@
 //! `mod` that observes and commits. They see the store and nothing of Docker or HTTP.
 
 pub mod bootstrap;
+pub mod cron_job;
 mod edit;
 pub mod events_expiry;
 pub mod garbage;

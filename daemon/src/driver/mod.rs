@@ -95,6 +95,9 @@ pub trait Controller: Send + Sync + 'static {
         None
     }
 
+    /// The wall clock was set, or the machine woke up. A resync follows.
+    fn clock_jumped(&self) {}
+
     /// Observes, decides and commits for one key. Level-triggered: may be called at any time, any number of times.
     fn reconcile(&self, key: &Self::Key, now: Now) -> impl Future<Output = Result<Next, Error>> + Send;
 }
@@ -247,6 +250,7 @@ impl Driver {
         for one in &self.loops {
             one.clock_jumped();
         }
+        self.resync_at = Some(Duration::ZERO);
     }
 
     /// Puts every key into its queue that has a reason by now.

@@ -235,6 +235,7 @@ impl<C: Controller> Loop for Slot<C> {
 
     fn clock_jumped(&self) {
         self.queue().wake_timed();
+        self.controller.clock_jumped();
         if C::DUE.is_some() {
             *self.due() = (Due::Unknown, None);
         }

@@ -445,6 +445,14 @@ impl Store {
         self.inner.readers.job_snapshot(key).await
     }
 
+    /// A cron job, when it is due, and the jobs that it controls, read in the same transaction.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cron_job_snapshot(&self, key: &Key) -> Result<Option<CronJobSnapshot>, Error> {
+        self.inner.readers.cron_job_snapshot(key).await
+    }
+
     /// Objects of any kind with an owner reference to this uid.
     ///
     /// # Errors
@@ -501,6 +509,16 @@ impl Store {
     pub async fn open_attempts(&self) -> Result<Vec<Attempt>, Error> {
         self.inner.readers.open_attempts().await
     }
+}
+
+/// What a decision about a cron job rests on.
+#[derive(Clone, Debug)]
+pub struct CronJobSnapshot {
+    pub cron_job: Stored,
+    /// What the last [`Write::Due`] said.
+    pub due_at: Option<Timestamp>,
+    /// Jobs whose controller is this cron job, finished or not, by name.
+    pub jobs: Vec<Stored>,
 }
 
 /// What a decision about a job rests on.

@@ -10,8 +10,8 @@ use sqlx::{
 };
 
 use super::{
-    Attempt, Change, ChangeType, Chunk, Error, JobSnapshot, Key, ListQuery, Revision, Stored, attempts, facts, fault,
-    schema,
+    Attempt, Change, ChangeType, Chunk, CronJobSnapshot, Error, JobSnapshot, Key, ListQuery, Revision, Stored,
+    attempts, facts, fault, schema,
 };
 
 /// More do not help: they would share the machine's cores with everything else, and each has its own page cache.
@@ -88,6 +88,19 @@ pub(super) const JOB_SNAPSHOT: &str = "\
     FROM job CROSS JOIN objects o INDEXED BY objects_orphaned_pods ON o.namespace = job.namespace \
     JOIN versions v ON v.revision = o.revision \
     WHERE o.kind = 'pods' AND o.controller_uid IS NULL AND NOT EXISTS (SELECT 1 FROM wanted)";
+
+/// The cron job (part 0) with the time of its timer, and the jobs that it controls (1).
+const CRON_JOB_SNAPSHOT: &str = "\
+    WITH cron_job AS MATERIALIZED ( \
+        SELECT o.uid, o.namespace, o.name, o.revision, v.body, o.due_at \
+        FROM objects o JOIN versions v ON v.revision = o.revision \
+        WHERE o.kind = 'cronjobs' AND o.namespace = ?1 AND o.name = ?2) \
+    SELECT 0, 'cronjobs', namespace, name, revision, body, due_at FROM cron_job \
+    UNION ALL \
+    SELECT 1, o.kind, o.namespace, o.name, o.revision, v.body, NULL \
+    FROM cron_job CROSS JOIN owners w ON w.owner_uid = cron_job.uid CROSS JOIN objects o ON o.id = w.object \
+    JOIN versions v ON v.revision = o.revision \
+    WHERE o.kind = 'jobs' AND o.namespace = cron_job.namespace AND o.controller_uid = cron_job.uid";
 
 const CHANGES: &str = "\
     SELECT v.kind, v.namespace, v.name, v.revision, v.body, v.deleted, v.facts, v.previous, p.body \
@@ -185,6 +198,28 @@ impl Readers {
             pods.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             orphans.sort_unstable_by(|a, b| a.key.cmp(&b.key));
             Ok(job.map(|job| JobSnapshot { job, pods, orphans }))
+        };
+        read.await.map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn cron_job_snapshot(&self, key: &Key) -> Result<Option<CronJobSnapshot>, Error> {
+        let read = async {
+            let mut cron_job = None;
+            let mut jobs = Vec::new();
+            let query = sqlx::query(CRON_JOB_SNAPSHOT).bind(&key.namespace).bind(&key.name);
+            for row in query.fetch_all(&self.pool).await? {
+                let object = stored(&row, 1)?;
+                match row.try_get::<i64, _>(0)? {
+                    0 => cron_job = Some((object, row.try_get::<Option<i64>, _>(6)?)),
+                    _ => jobs.push(object),
+                }
+            }
+            jobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            Ok(cron_job.map(|(cron_job, due_at)| CronJobSnapshot {
+                cron_job,
+                due_at: due_at.map(facts::from_nanoseconds),
+                jobs,
+            }))
         };
         read.await.map_err(|error| self.error(error))
     }
