@@ -14,9 +14,12 @@ fn check_too_old<T: std::fmt::Debug>(answer: Result<T, Error>, want_oldest: i64)
 }
 
 async fn versions(place: &Place) -> i64 {
-    use sqlx::ConnectOptions as _;
+    use sqlx::{ConnectOptions as _, Connection as _};
     let mut connection = schema::reader_settings(&place.path()).connect().await.unwrap();
-    sqlx::query_scalar("SELECT count(*) FROM versions").fetch_one(&mut connection).await.unwrap()
+    let count = sqlx::query_scalar("SELECT count(*) FROM versions").fetch_one(&mut connection).await.unwrap();
+    // Not left to drop: whoever closes last copies the log, and a reader cannot.
+    connection.close().await.unwrap();
+    count
 }
 
 #[tokio::test]
