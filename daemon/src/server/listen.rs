@@ -23,7 +23,9 @@ use tracing::{debug, info, warn};
 use super::{
     App,
     auth::{Access, Token},
-    files, limits, router, tls,
+    files, limits, router,
+    stall::Impatient,
+    tls,
 };
 use crate::{config::Config, sys::Clock};
 
@@ -138,9 +140,11 @@ fn group_id(group: &str) -> io::Result<u32> {
 /// Watches and followed logs are ended at once by the shutdown; clients come back to the next daemon.
 pub async fn serve(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Output = ()> + Send) {
     let Listeners { unix, https, insecure } = listeners;
+    let connections = connections_max();
     let server = Arc::new(Server {
         graceful: GracefulShutdown::new(),
-        connections: Arc::new(Semaphore::new(connections_max())),
+        local: Arc::new(Semaphore::new(connections)),
+        remote: Arc::new(Semaphore::new(connections)),
         stop: app.stop.subscribe(),
     });
     let mut loops = JoinSet::new();
@@ -165,8 +169,8 @@ pub async fn serve(app: Arc<App>, listeners: Listeners, shutdown: impl Future<Ou
     }
 }
 
-/// How many connections fit: half of the file descriptors at most, for the database and the engine need some whatever
-/// clients do (I-9). The soft limit is often 1024 for the sake of old programs; it is raised first.
+/// How many connections fit, on the socket and on the others each: two thirds of the file descriptors at most, for the
+/// database and the engine need some whatever clients do (I-9). The soft limit is often 1024 for the sake of old programs; it is raised first.
 fn connections_max() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let wanted = limits::FILES_MAX.min(limit.maximum.unwrap_or(u64::MAX));
@@ -178,20 +182,23 @@ fn connections_max() -> usize {
         }
     }
     let files = limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    limits::CONNECTIONS_MAX.min(files / 2).max(1)
+    limits::CONNECTIONS_MAX.min(files / 3).max(1)
 }
 
 /// What the accept loops share.
 struct Server {
     graceful: GracefulShutdown,
-    connections: Arc<Semaphore>,
+    /// Places for connections to the socket.
+    local: Arc<Semaphore>,
+    /// Places for all others.
+    remote: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 }
 
 impl Server {
     async fn accept_unix(self: Arc<Self>, listener: UnixListener, service: Router) {
         loop {
-            let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&self.local).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => self.serve_connection(stream, service.clone(), place),
                 Err(failure) => rest(&failure).await,
@@ -202,7 +209,7 @@ impl Server {
     async fn accept_tcp(self: Arc<Self>, listener: TcpListener, acceptor: Option<TlsAcceptor>, service: Router) {
         loop {
             // Waiting for a place leaves new connections in the kernel's queue; it is bounded too.
-            let Ok(place) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&self.remote).acquire_owned().await else { return };
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(failure) => {
@@ -231,10 +238,8 @@ impl Server {
             };
             match accepted {
                 Ok(Ok(stream)) => {
-                    let builder = builder();
-                    let service = TowerToHyperService::new(service);
-                    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-                    ended(watcher.watch(connection.into_owned()).await);
+                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    ended(watcher.watch(connection(stream, service, http2)).await);
                 }
                 Ok(Err(failure)) => debug!(error = %failure, "TLS handshake failed: {failure}"),
                 Err(_) => debug!("a TLS handshake took too long"),
@@ -249,18 +254,27 @@ impl Server {
     {
         let watcher = self.graceful.watcher();
         tokio::spawn(async move {
-            let builder = builder();
-            let service = TowerToHyperService::new(service);
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            ended(watcher.watch(connection.into_owned()).await);
+            ended(watcher.watch(connection(stream, service, false)).await);
             drop(place);
         });
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits::HEADER_TIMEOUT);
+type Connection<S> =
+    auto::UpgradeableConnection<'static, TokioIo<Impatient<S>>, TowerToHyperService<Router>, TokioExecutor>;
+
+/// A connection of the version that was agreed on. To find it out from the first bytes would wait for them without a limit.
+fn connection<S>(stream: S, service: Router, http2: bool) -> Connection<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = if http2 { builder.http2_only() } else { builder.http1_only() };
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_TIMEOUT)
+        .max_buf_size(limits::CONNECTION_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -268,7 +282,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
         // A peer that went away without a word holds a place for ever otherwise.
         .keep_alive_interval(Some(limits::DEAD_PEER_TIMEOUT))
         .keep_alive_timeout(Duration::from_secs(20));
-    builder
+    let stream = TokioIo::new(Impatient::new(stream));
+    builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service)).into_owned()
 }
 
 fn ended(result: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

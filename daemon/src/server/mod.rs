@@ -48,6 +48,7 @@ mod read;
 mod respond;
 mod review;
 mod selection;
+mod stall;
 mod tls;
 mod view;
 mod watch;
@@ -207,16 +208,20 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
 }
 
 async fn review_of(app: &App, review: &jobd_api::discovery::Review, request: Request) -> Result<Response, Status> {
-    let _permit = app.limits.request()?;
     let (parts, body) = request.into_parts();
     let body = app.limits.read_body(body).await?;
+    let _permit = app.limits.request()?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     review::answer(review, &query, &parts.headers, &body.bytes, app.clock.now().wall)
 }
 
 async fn objects(app: &Arc<App>, target: ResourceTarget, request: Request) -> Result<Response, Status> {
-    let permit = app.limits.request()?;
     let (parts, body) = request.into_parts();
+    let body = match target.operation {
+        Operation::List | Operation::Get(_) | Operation::Log => None,
+        _ => Some(app.limits.read_body(body).await?),
+    };
+    let permit = app.limits.request()?;
     let call = Call {
         app: Arc::clone(app),
         query: Query::parse(parts.uri.query().unwrap_or_default()),
@@ -234,8 +239,7 @@ async fn objects(app: &Arc<App>, target: ResourceTarget, request: Request) -> Re
         Operation::Get(path::Sub::Main | path::Sub::Status) => read::get(&call).await,
         Operation::Log => log::log(&call).await,
         operation => {
-            let body = app.limits.read_body(body).await?;
-            let bytes = &body.bytes;
+            let bytes = body.as_ref().map_or(&b""[..], |body| &body.bytes);
             match operation {
                 Operation::Create => write::create(&call, bytes).await,
                 Operation::Replace(sub) => write::replace(&call, sub, bytes).await,
