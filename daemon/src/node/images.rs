@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::Value;
 
 use super::{
+    AWAY_AGAIN,
     environment::Sources,
     events,
     observed::{PodKey, Trouble},
@@ -48,6 +49,10 @@ pub(super) enum Ensured {
 enum Pull {
     Running {
         since: Duration,
+    },
+    /// The engine went away meanwhile: not before this time again.
+    Lost {
+        again: Duration,
     },
     /// Not yet used by the attempt that asked.
     Done {
@@ -129,6 +134,7 @@ impl<E: Engine> Images<E> {
         let known = self.state().pulls.get(&id).cloned();
         match known {
             Some(Pull::Running { .. }) => return Ensured::Pulling,
+            Some(Pull::Lost { again }) if now.boot < again => return Ensured::Away,
             Some(Pull::Done { took }) => {
                 self.state().pulls.remove(&id);
                 return self.present_after_pull(wanted, &image, took, now, events).await;
@@ -139,7 +145,7 @@ impl<E: Engine> Images<E> {
                     return Ensured::Trouble(self.show(wanted, &id, (message, at, due, told), now, events));
                 }
             }
-            None => {}
+            Some(Pull::Lost { .. }) | None => {}
         }
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         if policy == "Always" {
@@ -245,8 +251,11 @@ impl<E: Engine> Images<E> {
     fn pull(&self, wanted: &Wanted<'_>, id: PodImage, now: Now, events: &mut Vec<EventSpec>) -> Ensured {
         let Wanted { key, pod, container, sources } = wanted;
         let image = id.1.clone();
-        let text = format!("Pulling image \"{image}\"");
-        events.push(events::container(pod, &container.name, EventType::Normal, "Pulling", text));
+        // Said once, also when the engine went away and the pull begins again.
+        if !matches!(self.state().pulls.get(&id), Some(Pull::Lost { .. })) {
+            let text = format!("Pulling image \"{image}\"");
+            events.push(events::container(pod, &container.name, EventType::Normal, "Pulling", text));
+        }
         let credentials = credentials(pod, sources, &image);
         let identity = |one: &RegistryAuth| {
             let RegistryAuth { username, password, server_address, identity_token } = one;
@@ -281,15 +290,17 @@ impl<E: Engine> Images<E> {
 fn settle(state: &mut State, id: PodImage, result: &Result<(), Error>, now: Now) {
     let since = match state.pulls.remove(&id) {
         Some(Pull::Running { since }) => since,
-        Some(Pull::Done { .. } | Pull::Failed { .. }) | None => now.boot,
+        Some(Pull::Done { .. } | Pull::Failed { .. } | Pull::Lost { .. }) | None => now.boot,
     };
     match result {
         Ok(()) => {
             state.failures.remove(&id);
             state.pulls.insert(id, Pull::Done { took: now.boot.saturating_sub(since) });
         }
-        // The engine went away, not the registry: the pod begins again when it is back.
-        Err(Error::Unreachable(_)) => {}
+        // The engine went away, not the registry: the pod begins again when it is back (F-8).
+        Err(Error::Unreachable(_)) => {
+            state.pulls.insert(id, Pull::Lost { again: now.boot + AWAY_AGAIN });
+        }
         Err(error) => {
             let failures = state.failures.entry(id.clone()).or_default();
             *failures += 1;
