@@ -16,6 +16,29 @@ pub fn containers(instance: &str) -> Vec<String> {
         .collect()
 }
 
+/// Runs a docker command and returns what it prints.
+///
+/// # Panics
+/// When it fails.
+pub fn command(arguments: &[&str]) -> String {
+    let output = Command::new("docker").arg("--host").arg(crate::docker_host()).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("docker {arguments:?}: {error}"));
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Ids of all containers with a label, running or not.
+#[must_use]
+pub fn labelled(label: &str) -> Vec<String> {
+    let filter = format!("label={label}");
+    docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).lines().map(str::to_owned).collect()
+}
+
+/// Removes one container.
+pub fn remove(id: &str) {
+    docker(&["rm", "--force", "--volumes", id]);
+}
+
 /// What the engine says of a container: `running`, `exited`, …
 #[must_use]
 pub fn state(id: &str) -> String {

@@ -11,9 +11,11 @@ pub mod daemon;
 pub mod engine;
 pub mod kubectl;
 pub mod manifest;
+pub mod proxy;
 
 pub use client::{Answer, Client};
 pub use daemon::Daemon;
+pub use proxy::Proxy;
 
 /// How long a test waits for what must happen. Generous: machines that run tests are busy; only a failing test waits so long.
 pub const DEADLINE: Duration = Duration::from_secs(90);
