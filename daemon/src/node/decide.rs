@@ -144,9 +144,10 @@ fn deadline(seen: &Observed<'_>) -> Option<Timestamp> {
     start.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-/// The time at which the deadline has to be looked at, or an earlier one.
+/// The time at which the deadline has to be looked at, or an earlier one. A deadline that has passed was looked at now: to wait for it
+/// would be to look again and again for as long as the engine is away.
 fn until(seen: &Observed<'_>, anchors: &mut Anchors, other: Option<Duration>) -> Option<Duration> {
-    let due = deadline(seen).map(|deadline| anchors.boot(deadline, seen.now));
+    let due = deadline(seen).map(|deadline| anchors.boot(deadline, seen.now)).filter(|due| seen.now.boot < *due);
     [due, other].into_iter().flatten().min()
 }
 
