@@ -251,6 +251,26 @@ async fn the_oldest_finished_pods_go_when_there_are_too_many() {
 }
 
 #[tokio::test]
+async fn j_1403_a_pod_that_is_deleted_before_it_got_a_node_has_failed() {
+    let mut world = World::new().await;
+    world.driver.add(PodGc::new(world.store.clone(), 50));
+    let metadata = json!({"finalizers": ["example.com/mine"]});
+    for name in ["bound", "waiting"] {
+        world.create(Kind::Pod, "default", pod(name, "0", metadata.clone())).await;
+    }
+    bind(&world, "bound").await;
+    for name in ["bound", "waiting"] {
+        world.delete(Kind::Pod, "default", name, json!({"gracePeriodSeconds": 3})).await;
+    }
+    world.settle().await;
+    let mut phases = Vec::new();
+    for name in ["bound", "waiting"] {
+        phases.push(world.get(Kind::Pod, "default", name).await.text(&["status", "phase"]).map(str::to_owned));
+    }
+    assert_eq!(phases, [Some("Pending".to_owned()), Some("Failed".to_owned())]);
+}
+
+#[tokio::test]
 async fn w_185_every_namespace_has_its_default_objects_and_gets_them_back() {
     let mut world = World::new().await;
     let objects = || DefaultObjects::new(world.store.clone(), world.random.clone(), "PEM".to_owned());

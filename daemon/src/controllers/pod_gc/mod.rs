@@ -1,16 +1,19 @@
-//! Keeps the number of finished pods bounded: the oldest go when there are more than 12,500, as upstream's default.
+//! Pods that nobody else cleans up. The number of finished pods is bounded: the oldest go when there are more than 12,500, as
+//! upstream's default. And a pod that is deleted before it got a node has failed: no node will ever say so, and whoever waits for
+//! its end (J-1403) would wait for ever.
 //!
 //! Only a count is held in memory; the pods are looked at when so many have finished that there may be too many.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jobd_api::registry::Kind;
+use serde_json::json;
 use tracing::info;
 
 use super::edit::{self, Propagation};
 use crate::{
     driver::{Controller, Error, Next},
-    store::{Change, ChangeType, ListQuery, Store, Stored},
+    store::{self, Change, ChangeType, ListQuery, Store, Stored},
     sys::Now,
 };
 
@@ -21,6 +24,21 @@ use decide::decide;
 
 /// How many pods are read at once.
 const CHUNK: usize = 256;
+
+/// What the controller looks at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// All finished pods.
+    Finished,
+    /// A pod that is being deleted and has no node.
+    Unscheduled { namespace: String, name: String },
+}
+
+impl Key {
+    fn unscheduled(key: &store::Key) -> Self {
+        Self::Unscheduled { namespace: key.namespace.clone(), name: key.name.clone() }
+    }
+}
 
 pub struct PodGc {
     store: Store,
@@ -45,7 +63,7 @@ impl PodGc {
     }
 
     /// The finished pods: creation time and key, read in passing.
-    async fn finished(&self) -> Result<Vec<(String, crate::store::Key)>, Error> {
+    async fn finished(&self) -> Result<Vec<(String, store::Key)>, Error> {
         let mut finished = Vec::new();
         let mut query = ListQuery::all(Kind::Pod, CHUNK);
         loop {
@@ -77,39 +95,11 @@ fn finished_pod(pod: &Stored) -> Option<String> {
     is_candidate.then(|| metadata.creation_timestamp.unwrap_or_default())
 }
 
-impl Controller for PodGc {
-    const NAME: &'static str = "pod-gc";
-    type Key = ();
-
-    fn wakes(&self, change: &Change) -> Vec<()> {
-        if change.key.kind != Kind::Pod {
-            return Vec::new();
-        }
-        match change.change_type {
-            ChangeType::Created => Vec::new(),
-            ChangeType::Deleted => {
-                self.room.fetch_add(i64::from(change.index.finished), Ordering::Relaxed);
-                Vec::new()
-            }
-            ChangeType::Modified => {
-                if change.index.finished && !change.index.deleting {
-                    self.room.fetch_sub(1, Ordering::Relaxed);
-                }
-                if self.has_room() { Vec::new() } else { vec![()] }
-            }
-        }
-    }
-
-    async fn active(&self) -> Result<Vec<()>, Error> {
-        // All pods stand for the finished ones: the look finds out when it matters.
-        let pods = self.store.count(&ListQuery::all(Kind::Pod, usize::MAX)).await?;
-        self.set_room(usize::try_from(pods).unwrap_or(usize::MAX));
-        Ok(if self.has_room() { Vec::new() } else { vec![()] })
-    }
-
-    async fn reconcile(&self, (): &(), now: Now) -> Result<Next, Error> {
+impl PodGc {
+    /// Removes the oldest finished pods if there are too many.
+    async fn bound_finished(&self, now: Now) -> Result<(), Error> {
         if self.has_room() {
-            return Ok(Next::Idle);
+            return Ok(());
         }
         let finished = self.finished().await?;
         let before = finished.len();
@@ -126,6 +116,69 @@ impl Controller for PodGc {
                 }
             }
             edit::commit(&self.store, edits).await?;
+        }
+        Ok(())
+    }
+
+    /// Says of a pod that will never run that it has failed. Its finalizers are others' to take off.
+    async fn fail_unscheduled(&self, key: &store::Key) -> Result<(), Error> {
+        let Some(stored) = self.store.get(key).await? else { return Ok(()) };
+        let old = stored.object()?;
+        let phase = old.text(&["status", "phase"]).unwrap_or_default();
+        let is_bound = old.text(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
+        if !edit::Meta::read(&stored)?.is_deleting() || is_bound || matches!(phase, "Succeeded" | "Failed") {
+            return Ok(());
+        }
+        let mut new = old.clone();
+        let status = new.0.entry("status").or_insert_with(|| json!({}));
+        status["phase"] = json!("Failed");
+        edit::commit(&self.store, edit::update(&stored, &old, new).into_iter().collect()).await
+    }
+}
+
+impl Controller for PodGc {
+    const NAME: &'static str = "pod-gc";
+    type Key = Key;
+
+    fn wakes(&self, change: &Change) -> Vec<Key> {
+        if change.key.kind != Kind::Pod {
+            return Vec::new();
+        }
+        let index = &change.index;
+        match change.change_type {
+            ChangeType::Created => Vec::new(),
+            ChangeType::Deleted => {
+                self.room.fetch_add(i64::from(index.finished), Ordering::Relaxed);
+                Vec::new()
+            }
+            ChangeType::Modified => {
+                if index.finished && !index.deleting {
+                    self.room.fetch_sub(1, Ordering::Relaxed);
+                }
+                let mut keys = if self.has_room() { Vec::new() } else { vec![Key::Finished] };
+                if index.deleting && !index.finished && index.node.is_none() {
+                    keys.push(Key::unscheduled(&change.key));
+                }
+                keys
+            }
+        }
+    }
+
+    async fn active(&self) -> Result<Vec<Key>, Error> {
+        // All pods stand for the finished ones: the look finds out when it matters.
+        let pods = self.store.count(&ListQuery::all(Kind::Pod, usize::MAX)).await?;
+        self.set_room(usize::try_from(pods).unwrap_or(usize::MAX));
+        let mut keys = if self.has_room() { Vec::new() } else { vec![Key::Finished] };
+        keys.extend(self.store.deleting(Kind::Pod).await?.iter().map(Key::unscheduled));
+        Ok(keys)
+    }
+
+    async fn reconcile(&self, key: &Key, now: Now) -> Result<Next, Error> {
+        match key {
+            Key::Finished => self.bound_finished(now).await?,
+            Key::Unscheduled { namespace, name } => {
+                self.fail_unscheduled(&store::Key::new(Kind::Pod, namespace, name)).await?;
+            }
         }
         Ok(Next::Idle)
     }
