@@ -49,6 +49,13 @@ crash: prepare ## The long crash test: 60 jobs while the daemon is killed at eve
 	cargo build --package jobd
 	JOBD_CRASH_ROUNDS=3 cargo test --package jobd-tests --test crash -- --nocapture
 
+SEEDS ?= 2000
+
+.PHONY: simulate
+simulate: ## The simulation for many seeds, from a random one on (SEEDS=2000; FROM=1)
+	JOBD_SIM_SEEDS=$(SEEDS) JOBD_SIM_FROM=$(or $(FROM),$(shell date +%s)000) \
+		cargo test --package jobd-tests --test simulation -- --nocapture every_seed_keeps_the_promises
+
 .PHONY: bench
 bench: prepare ## The benchmark, beside the bare engine
 	cargo build --release --package jobd

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod kubectl;
 pub mod manifest;
 pub mod proxy;
+pub mod sim;
 
 pub use client::{Answer, Client};
 pub use daemon::Daemon;

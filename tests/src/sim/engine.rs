@@ -1,0 +1,261 @@
+//! One daemon's connection to the [`Machine`]: where answers get lost, calls take long, and the daemon dies in the middle of one.
+
+use std::{
+    future::{Future, pending},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use jiff::Timestamp;
+use jobd::{
+    engine::{
+        Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, LogFrame, LogQuery, RegistryAuth,
+    },
+    sys::Clock as _,
+};
+use tokio::sync::Notify;
+
+use super::{
+    clock::VirtualClock,
+    machine::{Machine, carries},
+};
+
+/// What somebody else does while a call is under way.
+pub type Interruption = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Dies with its daemon; the machine lives on.
+pub struct ScriptedEngine {
+    machine: Arc<Mutex<Machine>>,
+    clock: Arc<VirtualClock>,
+    /// Told when the daemon dies in the middle of a call.
+    pub crashed: Notify,
+    dead: AtomicBool,
+    interruption: Mutex<Option<Arc<Interruption>>>,
+}
+
+/// What becomes of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    Slow(Duration),
+    /// The engine is not there.
+    Away,
+    LostUndone,
+    LostDone,
+    /// Carried out after its client has given up, where that makes a difference.
+    LostLater,
+    Refused,
+    CrashBefore,
+    CrashAfter,
+    Interrupted,
+}
+
+/// The calls that may be carried out late.
+enum Lateness<'a> {
+    Never,
+    Start(&'a str),
+    Create(&'a ContainerSpec),
+}
+
+impl ScriptedEngine {
+    #[must_use]
+    pub fn new(machine: Arc<Mutex<Machine>>, clock: Arc<VirtualClock>) -> Self {
+        Self { machine, clock, crashed: Notify::new(), dead: AtomicBool::new(false), interruption: Mutex::new(None) }
+    }
+
+    /// Who may write while a call is under way.
+    pub fn interrupt_with(&self, interruption: Interruption) {
+        *self.interruption.lock().expect("no panic while held") = Some(Arc::new(interruption));
+    }
+
+    /// The daemon is gone: whatever it left behind gets no answer any more.
+    pub fn die(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+        *self.interruption.lock().expect("no panic while held") = None;
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        let mut machine = self.machine.lock().expect("no panic while held");
+        machine.catch_up();
+        machine
+    }
+
+    fn draw(&self) -> Fate {
+        let mut machine = self.machine();
+        machine.calls += 1;
+        if machine.is_away() {
+            return Fate::Away;
+        }
+        let faults = machine.faults.clone();
+        let dice = machine.dice();
+        let lost = [Fate::LostUndone, Fate::LostDone, Fate::LostDone, Fate::LostLater];
+        if dice.per_mille(faults.crash_in_call) {
+            return *dice.pick(&[Fate::CrashBefore, Fate::CrashAfter]);
+        }
+        if dice.per_mille(faults.lost_answer) {
+            return *dice.pick(&lost);
+        }
+        if dice.per_mille(faults.refused) {
+            return Fate::Refused;
+        }
+        if dice.per_mille(faults.slow_call) {
+            return Fate::Slow(dice.millis(100, 20_000));
+        }
+        if dice.per_mille(faults.write_in_call) {
+            return Fate::Interrupted;
+        }
+        Fate::Answered
+    }
+
+    async fn crash(&self) -> ! {
+        self.crashed.notify_one();
+        pending().await
+    }
+
+    /// One call, with what may happen to it on the way there and back.
+    async fn call<T>(
+        &self,
+        lateness: Lateness<'_>,
+        effect: impl FnOnce(&mut Machine) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.dead.load(Ordering::Relaxed) {
+            return pending().await;
+        }
+        let lost = || Error::Unreachable("connection closed before message completed".to_owned());
+        match self.draw() {
+            Fate::Answered => effect(&mut self.machine()),
+            Fate::Slow(by) => {
+                self.clock.advance(by);
+                effect(&mut self.machine())
+            }
+            Fate::Away => Err(Error::Unreachable("connection refused".to_owned())),
+            Fate::LostUndone => Err(lost()),
+            Fate::LostDone => {
+                drop(effect(&mut self.machine()));
+                Err(lost())
+            }
+            Fate::LostLater => {
+                match lateness {
+                    Lateness::Never => drop(effect(&mut self.machine())),
+                    Lateness::Start(id) => self.machine().start_later(id),
+                    Lateness::Create(spec) => self.machine().create_later(spec),
+                }
+                Err(lost())
+            }
+            Fate::Refused => Err(Error::Infrastructure("containerd: connection error: unavailable".to_owned())),
+            Fate::CrashBefore => self.crash().await,
+            Fate::CrashAfter => {
+                drop(effect(&mut self.machine()));
+                self.crash().await
+            }
+            Fate::Interrupted => {
+                let interruption = self.interruption.lock().expect("no panic while held").clone();
+                let result = effect(&mut self.machine());
+                if let Some(interruption) = interruption {
+                    interruption().await;
+                }
+                result
+            }
+        }
+    }
+}
+
+impl Engine for ScriptedEngine {
+    async fn info(&self) -> Result<Info, Error> {
+        let info = Info { cpus: 4, memory_bytes: 8 << 30, live_restore: false, ..Info::default() };
+        self.call(Lateness::Never, |_| Ok(info)).await
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<String, Error> {
+        self.call(Lateness::Create(spec), |machine| machine.create(spec)).await
+    }
+
+    async fn start(&self, id: &str) -> Result<(), Error> {
+        self.call(Lateness::Start(id), |machine| machine.start(id)).await
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Container, Error> {
+        self.call(Lateness::Never, |machine| machine.inspect(id)).await
+    }
+
+    async fn list(&self, label: &str) -> Result<Vec<ListedContainer>, Error> {
+        self.call(Lateness::Never, |machine| Ok(machine.list(label))).await
+    }
+
+    async fn kill(&self, id: &str, signal: &str) -> Result<(), Error> {
+        self.call(Lateness::Never, |machine| machine.kill(id, signal)).await
+    }
+
+    async fn remove(&self, id: &str, force: bool) -> Result<(), Error> {
+        self.call(Lateness::Never, |machine| machine.remove(id, force)).await
+    }
+
+    async fn events(
+        &self,
+        label: &str,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
+        let label = label.to_owned();
+        if let Some(until) = until {
+            let remembered = self.call(Lateness::Never, |machine| Ok(machine.remembered(&label, until))).await?;
+            return Ok(stream::iter(remembered.into_iter().map(Ok)).boxed());
+        }
+        assert!(since.is_none(), "the node follows from now on");
+        let begun = self.call(Lateness::Never, |machine| Ok((machine.connection, machine.event_count()))).await;
+        let (connection, mut place) = begun?;
+        let machine = Arc::clone(&self.machine);
+        let next = move || {
+            let machine = machine.lock().expect("no panic while held");
+            if machine.connection != connection {
+                return Poll::Ready(None);
+            }
+            while let Some(event) = machine.event_at(place) {
+                place += 1;
+                if carries(&event.labels, &label) {
+                    return Poll::Ready(Some(Ok(event.clone())));
+                }
+            }
+            Poll::Pending
+        };
+        let mut next = next;
+        Ok(stream::poll_fn(move |_| next()).boxed())
+    }
+
+    async fn logs(&self, id: &str, _query: LogQuery) -> Result<BoxStream<'static, Result<LogFrame, Error>>, Error> {
+        self.call(Lateness::Never, |machine| machine.has_log(id)).await?;
+        let frame = LogFrame { stderr: false, at: self.clock.now().wall, data: Bytes::from_static(b"a line\n") };
+        Ok(stream::iter([Ok(frame)]).boxed())
+    }
+
+    async fn inspect_image(&self, image: &str) -> Result<Image, Error> {
+        self.call(Lateness::Never, |machine| machine.image(image)).await
+    }
+
+    fn pull(&self, image: &str, _auth: Option<&RegistryAuth>) -> impl Future<Output = Result<(), Error>> + Send {
+        // Without a fate of its own: it runs beside the steps, where a crash would not be one at a certain place.
+        if self.dead.load(Ordering::Relaxed) {
+            return pending().boxed();
+        }
+        let result = self.machine().pull(image);
+        async move { result }.boxed()
+    }
+
+    async fn is_lost(&self, _id: &str) -> Result<bool, Error> {
+        self.call(Lateness::Never, |_| Ok(false)).await
+    }
+
+    async fn ping(&self) -> Result<Duration, Error> {
+        self.call(Lateness::Never, |_| Ok(Duration::from_millis(1))).await
+    }
+}

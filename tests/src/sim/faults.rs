@@ -1,0 +1,88 @@
+//! What goes wrong in a run, and how often. Drawn per seed, so that some runs have every fault and some have one alone: a checker
+//! can be stricter where less goes wrong.
+
+use super::dice::Dice;
+
+/// Chances in a thousand: per engine call, per step of the loop, or per event, as told.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Per call: the daemon dies just before or just after it.
+    pub crash_in_call: u64,
+    /// Per step: the daemon dies between two steps.
+    pub crash: u64,
+    /// Per call: no answer; it was carried out, was not, or will be later.
+    pub lost_answer: u64,
+    /// Per call: an answer that the engine could not, for reasons of its own.
+    pub refused: u64,
+    /// Per call: it takes seconds.
+    pub slow_call: u64,
+    /// Per call: somebody else writes to the store while it is under way.
+    pub write_in_call: u64,
+    /// Per step: the engine does not answer for a while; its containers run on.
+    pub away: u64,
+    /// Per step: the engine is restarted, its containers with it, and its memory of events is lost.
+    pub restart: u64,
+    /// Per step: the machine is restarted.
+    pub reboot: u64,
+    /// Per step: somebody removes, kills or plants a container.
+    pub stranger: u64,
+    /// Per step: somebody sets the clock.
+    pub jump: u64,
+    /// Per event: it is never delivered.
+    pub event_lost: u64,
+    /// Per event: it is delivered twice.
+    pub event_twice: u64,
+    /// Per event: it comes late.
+    pub event_late: u64,
+}
+
+impl Faults {
+    #[must_use]
+    pub fn draw(dice: &mut Dice) -> Self {
+        if dice.one_in(10) {
+            return Self::default();
+        }
+        let harsh = dice.one_in(4);
+        let mut chance = |most: u64| {
+            let on = dice.one_in(2);
+            let chance = dice.between(1, most);
+            match (on, harsh) {
+                (false, _) => 0,
+                (true, false) => chance,
+                (true, true) => chance * 2,
+            }
+        };
+        Self {
+            crash_in_call: chance(40),
+            crash: chance(8),
+            lost_answer: chance(60),
+            refused: chance(40),
+            slow_call: chance(40),
+            write_in_call: chance(60),
+            away: chance(6),
+            restart: chance(3),
+            reboot: chance(2),
+            stranger: chance(10),
+            jump: chance(6),
+            event_lost: chance(40),
+            event_twice: chance(60),
+            event_late: chance(200),
+        }
+    }
+
+    /// Whether the evidence of an exit can be destroyed, so that "unknown" may be the honest answer.
+    #[must_use]
+    pub fn destroy_evidence(&self) -> bool {
+        // A clock set back puts events into the future, where the engine does not look for them.
+        self.restart + self.reboot + self.stranger + self.event_lost + self.jump > 0
+    }
+
+    /// What is on, for the report.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let text = format!("{self:?}");
+        let inner = text.trim_start_matches("Faults { ").trim_end_matches(" }");
+        let on: Vec<&str> = inner.split(", ").filter(|one| !one.ends_with(": 0")).collect();
+        if on.is_empty() { "none".to_owned() } else { on.join(", ") }
+    }
+}

@@ -1,0 +1,541 @@
+//! The machine below the daemon: a container engine by script, which outlives the daemon, and the truth about every command that
+//! ran, which no fault can hide from the checkers.
+//!
+//! It behaves as the rules of `docker.md` say of the real one: a second start of an ended container runs it again (D-403), events
+//! are kept until the engine restarts (D-506), a removal without force refuses what runs (D-406).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use jobd::{
+    engine::{Container, ContainerSpec, ContainerStatus, Error, Event, EventAction, Image, ListedContainer},
+    node::containers::label,
+    sys::Clock as _,
+};
+
+use super::{clock::VirtualClock, dice::Dice, faults::Faults};
+
+/// How long after a start the engine can still forget it (D-610).
+const START_TAKES: Duration = Duration::from_millis(50);
+
+/// What a command does, told by its `args` as `key=number`.
+#[derive(Clone, Copy, Debug)]
+struct Script {
+    /// Chance in a hundred that it fails.
+    fail: u64,
+    code: i64,
+    /// It runs for up to so long; 0: until it is stopped.
+    seconds: u64,
+    /// What TERM does: 0 ends it with 143, 1 lets it end well, 2 is ignored.
+    term: u64,
+    /// Chance in a hundred that the engine refuses the start.
+    start_error: u64,
+}
+
+impl Script {
+    fn parse(args: &[String]) -> Self {
+        let number = |key: &str| {
+            let found = args.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            found.and_then(|number| number.parse::<u64>().ok()).unwrap_or_default()
+        };
+        Self {
+            fail: number("fail"),
+            code: i64::try_from(number("code")).unwrap_or(1),
+            seconds: number("seconds"),
+            term: number("term"),
+            start_error: number("start_error"),
+        }
+    }
+}
+
+/// A container as the engine has it.
+#[derive(Clone, Debug)]
+struct Held {
+    view: Container,
+    script: Script,
+    /// When its command ends, and how; none: when it is stopped.
+    ends: Option<(Duration, i64)>,
+}
+
+/// What really happened to a container. Kept for ever.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    pub name: String,
+    pub pod_uid: String,
+    /// How often its command began to run (I-2).
+    pub starts: u32,
+    /// How it ended, once it has.
+    pub exit_code: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+struct Logged {
+    event: Event,
+    visible_at: Duration,
+}
+
+/// A call that is carried out although nobody waits for its answer any more.
+#[derive(Clone, Debug)]
+enum Late {
+    Start(String),
+    Create(Box<ContainerSpec>),
+}
+
+/// The engine and what is on its disk.
+pub struct Machine {
+    clock: Arc<VirtualClock>,
+    dice: Dice,
+    pub faults: Faults,
+    calm: bool,
+    containers: BTreeMap<String, Held>,
+    created: u64,
+    images: BTreeSet<String>,
+    events: Vec<Logged>,
+    /// Events before this one are forgotten (the engine was restarted).
+    kept_from: usize,
+    /// Rises when connections are cut.
+    pub connection: u64,
+    away_until: Option<Duration>,
+    late: Vec<(Duration, Late)>,
+    truth: BTreeMap<String, Truth>,
+    /// When each container was last started.
+    started: BTreeMap<String, Duration>,
+    strangers: BTreeSet<String>,
+    violations: Vec<String>,
+    pub calls: u64,
+    /// What happened in the engine since the last look, for the trace.
+    pub told: Vec<String>,
+}
+
+impl Machine {
+    #[must_use]
+    pub fn new(clock: Arc<VirtualClock>, dice: Dice, faults: Faults) -> Self {
+        Self {
+            clock,
+            dice,
+            faults,
+            calm: false,
+            containers: BTreeMap::new(),
+            created: 0,
+            images: BTreeSet::from(["busybox:1".to_owned()]),
+            events: Vec::new(),
+            kept_from: 0,
+            connection: 0,
+            away_until: None,
+            late: Vec::new(),
+            truth: BTreeMap::new(),
+            started: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            violations: Vec::new(),
+            calls: 0,
+            told: Vec::new(),
+        }
+    }
+
+    pub fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    /// No more faults, and every command ends well and soon.
+    pub fn calm_down(&mut self) {
+        self.faults = Faults::default();
+        self.calm = true;
+        self.away_until = None;
+        let now = self.clock.passed();
+        for held in self.containers.values_mut() {
+            if held.view.status == ContainerStatus::Running && held.ends.is_none() {
+                held.ends = Some((now + Duration::from_secs(20), 0));
+            }
+        }
+    }
+
+    pub fn take_violations(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.violations)
+    }
+
+    /// The truth about the container with this id.
+    #[must_use]
+    pub fn truth(&self, id: &str) -> Option<&Truth> {
+        self.truth.get(id)
+    }
+
+    /// Whether a command of this pod ever ran.
+    #[must_use]
+    pub fn has_run(&self, pod_uid: &str) -> bool {
+        self.truth.values().any(|truth| truth.pod_uid == pod_uid && truth.starts > 0)
+    }
+
+    /// Ids, pod uids and states of all containers that carry our labels.
+    pub fn ours(&self) -> impl Iterator<Item = (&str, &str, ContainerStatus)> {
+        self.containers.iter().filter_map(|(id, held)| {
+            let uid = held.view.labels.get(label::UID)?;
+            Some((id.as_str(), uid.as_str(), held.view.status))
+        })
+    }
+
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.away_until.is_some_and(|until| self.clock.passed() < until)
+    }
+
+    /// When something happens by itself: a command ends, an event arrives, the engine is back, a late call is carried out.
+    #[must_use]
+    pub fn next_time(&self) -> Option<Duration> {
+        let now = self.clock.passed();
+        let ends = self.containers.values().filter_map(|held| held.ends.map(|(at, _)| at));
+        let events = self.events.iter().map(|logged| logged.visible_at).filter(|at| *at > now);
+        let late = self.late.iter().map(|(at, _)| *at);
+        ends.chain(events).chain(late).chain(self.away_until).min()
+    }
+
+    #[must_use]
+    pub fn has_running(&self) -> bool {
+        self.containers.values().any(|held| held.view.status == ContainerStatus::Running)
+    }
+
+    /// Carries out what was to happen by now.
+    pub fn catch_up(&mut self) {
+        let now = self.clock.passed();
+        if self.away_until.is_some_and(|until| until <= now) {
+            self.away_until = None;
+        }
+        let due = |(at, _): &(Duration, Late)| *at <= now;
+        while let Some(place) = self.late.iter().position(due) {
+            let (_, late) = self.late.remove(place);
+            match late {
+                Late::Start(id) => drop(self.start(&id)),
+                Late::Create(spec) => drop(self.create(&spec)),
+            }
+        }
+        let ended = |held: &Held| held.ends.filter(|(at, _)| *at <= now);
+        let mut ended: Vec<(Duration, String, i64)> = self
+            .containers
+            .iter()
+            .filter_map(|(id, held)| ended(held).map(|(at, code)| (at, id.clone(), code)))
+            .collect();
+        ended.sort();
+        for (_, id, code) in ended {
+            self.end(&id, code);
+        }
+    }
+
+    /// Cuts every connection; the engine does not answer for a while.
+    pub fn go_away(&mut self, by: Duration) {
+        self.connection += 1;
+        self.away_until = Some(self.clock.passed() + by);
+    }
+
+    /// The engine ends and comes back: its containers end with it, its memory of events is gone (D-506, D-601).
+    pub fn restart(&mut self, by: Duration, unclean: bool) {
+        self.go_away(by);
+        // What hung in the engine hangs no more.
+        self.late.clear();
+        let (passed, lost) = (self.clock.passed(), self.dice.one_in(2));
+        for id in self.running() {
+            // Killed while it starts a container, it forgets that it did; the process lives, and a start would run it again (D-610).
+            let started = self.started.get(&id).is_some_and(|at| *at + START_TAKES > passed);
+            if unclean && lost && started {
+                let held = self.containers.get_mut(&id).expect("it runs");
+                held.view =
+                    Container { status: ContainerStatus::Created, started_at: None, pid: 0, ..held.view.clone() };
+                held.ends = None;
+                self.told.push(format!("engine: {} is an orphan", short(&id)));
+                continue;
+            }
+            // Killed itself, it invents 255 afterwards (D-602); else its containers get its signals.
+            let code = if unclean { 255 } else { *self.dice.pick(&[137, 143]) };
+            self.end(&id, code);
+        }
+        self.kept_from = self.events.len();
+    }
+
+    fn running(&self) -> Vec<String> {
+        let running = self.containers.iter().filter(|(_, held)| held.view.status == ContainerStatus::Running);
+        running.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Somebody with the docker command. Answers what they did.
+    pub fn meddle(&mut self) -> String {
+        let ids: Vec<String> = self.ours().map(|(id, ..)| id.to_owned()).collect();
+        if ids.is_empty() || self.dice.one_in(5) {
+            let id = self.next_id();
+            let name = format!("somebodys-{}", self.created);
+            let view = Container { id: id.clone(), name, ..self.blank() };
+            self.containers.insert(id.clone(), Held { view, script: Script::parse(&[]), ends: None });
+            self.strangers.insert(id.clone());
+            return format!("a stranger creates {id}");
+        }
+        let id = self.dice.pick(&ids).clone();
+        match self.dice.below(3) {
+            0 => {
+                drop(self.remove(&id, true));
+                format!("a stranger removes {id}")
+            }
+            1 => {
+                drop(self.kill(&id, "SIGKILL"));
+                format!("a stranger kills {id}")
+            }
+            _ => {
+                drop(self.kill(&id, "SIGTERM"));
+                format!("a stranger stops {id}")
+            }
+        }
+    }
+
+    /// Strangers' containers that are no longer as they were: nobody but strangers touches them (I-4).
+    #[must_use]
+    pub fn lost_strangers(&self) -> Vec<String> {
+        self.strangers.iter().filter(|id| !self.containers.contains_key(*id)).cloned().collect()
+    }
+
+    /// An image that is there from the start may go (F-23).
+    pub fn remove_images(&mut self) {
+        self.images.clear();
+    }
+
+    fn blank(&self) -> Container {
+        Container {
+            id: String::new(),
+            name: String::new(),
+            labels: BTreeMap::new(),
+            status: ContainerStatus::Created,
+            exit_code: 0,
+            error: String::new(),
+            oom_killed: false,
+            pid: 0,
+            started_at: None,
+            finished_at: None,
+            image: "busybox:1".to_owned(),
+            image_id: "sha256:busybox".to_owned(),
+            ip: String::new(),
+        }
+    }
+
+    fn next_id(&mut self) -> String {
+        self.created += 1;
+        format!("{:016x}{:04}", self.dice.throw(), self.created)
+    }
+
+    fn emit(&mut self, id: &str, labels: &BTreeMap<String, String>, action: EventAction) {
+        let lag = if self.dice.per_mille(self.faults.event_late) { self.dice.millis(1, 9000) } else { Duration::ZERO };
+        let at = self.clock.now().wall;
+        let visible_at = self.clock.passed() + lag;
+        self.told.push(format!("engine: {} {action:?}", short(id)));
+        self.events.push(Logged { event: Event { action, id: id.to_owned(), labels: labels.clone(), at }, visible_at });
+    }
+
+    fn end(&mut self, id: &str, code: i64) {
+        let wall = self.clock.now().wall;
+        let Some(held) = self.containers.get_mut(id) else { return };
+        if held.view.status != ContainerStatus::Running {
+            return;
+        }
+        held.ends = None;
+        held.view.status = ContainerStatus::Exited;
+        held.view.exit_code = code;
+        held.view.finished_at = Some(wall);
+        held.view.pid = 0;
+        let labels = held.view.labels.clone();
+        if let Some(truth) = self.truth.get_mut(id) {
+            truth.exit_code = Some(code);
+        }
+        self.emit(id, &labels, EventAction::Die { exit_code: code });
+    }
+
+    fn find(&self, id_or_name: &str) -> Result<String, Error> {
+        let by_name = || self.containers.values().find(|held| held.view.name == id_or_name);
+        match self.containers.get(id_or_name).or_else(by_name) {
+            Some(held) => Ok(held.view.id.clone()),
+            None => Err(Error::NotFound(format!("No such container: {id_or_name}"))),
+        }
+    }
+}
+
+/// What the engine does when it is asked; faults on the way are the client's business.
+impl Machine {
+    pub(super) fn create(&mut self, spec: &ContainerSpec) -> Result<String, Error> {
+        if !self.images.contains(&spec.image) {
+            return Err(Error::NotFound(format!("No such image: {}", spec.image)));
+        }
+        if self.find(&spec.name).is_ok() {
+            return Err(Error::Conflict(format!("The container name \"/{}\" is already in use", spec.name)));
+        }
+        let id = self.next_id();
+        let view = Container { id: id.clone(), name: spec.name.clone(), labels: spec.labels.clone(), ..self.blank() };
+        let script = Script::parse(spec.cmd.as_deref().unwrap_or_default());
+        self.containers.insert(id.clone(), Held { view, script, ends: None });
+        let pod_uid = spec.labels.get(label::UID).cloned().unwrap_or_default();
+        self.truth.insert(id.clone(), Truth { name: spec.name.clone(), pod_uid, ..Truth::default() });
+        self.emit(&id, &spec.labels, EventAction::Create);
+        Ok(id)
+    }
+
+    pub(super) fn start(&mut self, id: &str) -> Result<(), Error> {
+        let id = self.find(id)?;
+        let (now, wall) = (self.clock.passed(), self.clock.now().wall);
+        let held = self.containers.get_mut(&id).expect("found above");
+        if held.view.status == ContainerStatus::Running {
+            return Err(Error::NotModified);
+        }
+        let script = held.script;
+        if !self.calm && self.dice.below(100) < script.start_error {
+            held.view.error = "exec: \"nothing\": executable file not found".to_owned();
+            held.view.exit_code = 127;
+            return Err(Error::Refused { status: 400, message: held.view.error.clone() });
+        }
+        let fails = self.dice.below(100) < script.fail;
+        let seconds = Duration::from_millis(self.dice.between(1, script.seconds.max(1) * 1000));
+        held.ends = match (self.calm, script.seconds) {
+            (true, _) => Some((now + seconds.min(Duration::from_secs(20)), 0)),
+            (false, 0) => None,
+            (false, _) => Some((now + seconds, if fails { script.code } else { 0 })),
+        };
+        held.view.status = ContainerStatus::Running;
+        held.view.started_at = Some(wall);
+        held.view.finished_at = None;
+        // No process has this id, so that the engine is asked whether it lost the container (D-1604).
+        held.view.pid = 1 << 40;
+        let labels = held.view.labels.clone();
+        self.started.insert(id.clone(), now);
+        self.note_start(&id);
+        self.emit(&id, &labels, EventAction::Start);
+        Ok(())
+    }
+
+    /// I-2: one attempt, one container, run at most once; and never beside another attempt of its pod.
+    fn note_start(&mut self, id: &str) {
+        let Some(truth) = self.truth.get_mut(id) else { return };
+        truth.starts += 1;
+        let (name, uid) = (truth.name.clone(), truth.pod_uid.clone());
+        let starts: u32 = self.truth.values().filter(|other| other.name == name).map(|other| other.starts).sum();
+        if starts > 1 {
+            self.violations.push(format!("I-2: the attempt {name} was started {starts} times"));
+        }
+        let beside = self.containers.iter().filter(|(other, held)| {
+            other.as_str() != id
+                && held.view.status == ContainerStatus::Running
+                && held.view.labels.get(label::UID) == Some(&uid)
+        });
+        if beside.count() > 0 {
+            self.violations.push(format!("I-2: {name} was started while another attempt of its pod runs"));
+        }
+    }
+
+    pub(super) fn inspect(&self, id: &str) -> Result<Container, Error> {
+        Ok(self.containers[&self.find(id)?].view.clone())
+    }
+
+    pub(super) fn list(&self, label: &str) -> Vec<ListedContainer> {
+        let ours = self.containers.values().filter(|held| carries(&held.view.labels, label));
+        ours.map(|held| ListedContainer {
+            id: held.view.id.clone(),
+            name: held.view.name.clone(),
+            labels: held.view.labels.clone(),
+            status: held.view.status,
+        })
+        .collect()
+    }
+
+    pub(super) fn kill(&mut self, id: &str, signal: &str) -> Result<(), Error> {
+        let id = self.find(id)?;
+        let now = self.clock.passed();
+        let held = self.containers.get_mut(&id).expect("found above");
+        if held.view.status != ContainerStatus::Running {
+            return Err(Error::Conflict(format!("container {id} is not running")));
+        }
+        let delay = Duration::from_millis(self.dice.between(1, 3000));
+        let sooner = |ends: Option<(Duration, i64)>, at: Duration, code| match ends {
+            Some((earlier, own)) if earlier <= at => Some((earlier, own)),
+            Some(_) | None => Some((at, code)),
+        };
+        match (signal, held.script.term) {
+            ("SIGKILL", _) => held.ends = sooner(held.ends, now + delay / 100, 137),
+            (_, 0) => held.ends = sooner(held.ends, now + delay, 143),
+            (_, 1) => held.ends = sooner(held.ends, now + delay, 0),
+            (_, _) => {}
+        }
+        let labels = held.view.labels.clone();
+        let number = if signal == "SIGKILL" { "9" } else { "15" };
+        self.emit(&id, &labels, EventAction::Kill(number.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, id: &str, force: bool) -> Result<(), Error> {
+        let id = self.find(id)?;
+        if self.containers[&id].view.status == ContainerStatus::Running {
+            if !force {
+                return Err(Error::Conflict(format!("container {id} is running: stop it before removing or force")));
+            }
+            let labels = self.containers[&id].view.labels.clone();
+            self.emit(&id, &labels, EventAction::Kill("9".to_owned()));
+            self.end(&id, 137);
+        }
+        if let Some(held) = self.containers.remove(&id) {
+            self.emit(&id, &held.view.labels, EventAction::Destroy);
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_log(&self, id: &str) -> Result<(), Error> {
+        self.find(id).map(drop)
+    }
+
+    pub(super) fn image(&self, image: &str) -> Result<Image, Error> {
+        if !self.images.contains(image) {
+            return Err(Error::NotFound(format!("No such image: {image}")));
+        }
+        Ok(Image { id: "sha256:busybox".to_owned(), size_bytes: 4_000_000, ..Image::default() })
+    }
+
+    pub(super) fn pull(&mut self, image: &str) -> Result<(), Error> {
+        if image.contains("missing") && !self.calm {
+            return Err(Error::NotFound(format!("pull access denied for {image}")));
+        }
+        self.images.insert(image.to_owned());
+        Ok(())
+    }
+
+    /// What the engine remembers of events with this label.
+    pub(super) fn remembered(&self, label: &str, until: Timestamp) -> Vec<Event> {
+        let now = self.clock.passed();
+        let kept = self.events[self.kept_from..].iter().filter(|logged| logged.visible_at <= now);
+        let wanted = kept.map(|logged| &logged.event).filter(|event| event.at <= until);
+        wanted.filter(|event| carries(&event.labels, label)).cloned().collect()
+    }
+
+    /// How many events there were.
+    pub(super) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The event at this place, if a follower could have it by now.
+    pub(super) fn event_at(&self, place: usize) -> Option<&Event> {
+        let logged = self.events.get(place)?;
+        (logged.visible_at <= self.clock.passed()).then_some(&logged.event)
+    }
+
+    /// Carries a call out later, although its client has given up.
+    pub(super) fn start_later(&mut self, id: &str) {
+        let at = self.clock.passed() + self.dice.millis(1, 5000);
+        self.late.push((at, Late::Start(id.to_owned())));
+    }
+
+    pub(super) fn create_later(&mut self, spec: &ContainerSpec) {
+        let at = self.clock.passed() + self.dice.millis(1, 5000);
+        self.late.push((at, Late::Create(Box::new(spec.clone()))));
+    }
+}
+
+/// `key=value`
+pub(super) fn carries(labels: &BTreeMap<String, String>, label: &str) -> bool {
+    label.split_once('=').is_some_and(|(key, value)| labels.get(key).is_some_and(|have| have == value))
+}
+
+/// Enough of an id to tell it from others.
+pub(super) fn short(id: &str) -> &str {
+    id.get(id.len().saturating_sub(4)..).unwrap_or(id)
+}
