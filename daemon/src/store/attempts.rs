@@ -77,9 +77,10 @@ pub(super) const COLUMNS: &str = "pod_uid, container, attempt, state, container_
 
 pub(super) const COLUMN_COUNT: usize = 14;
 
+/// In the order of their numbers: the wall clock may have been set back between two of them (I-10).
 pub(super) const SELECT_OF_POD: &str = "SELECT pod_uid, container, attempt, state, container_id, created_at, started_at, \
     exit_reason, exit_code, exit_message, exit_started_at, exit_finished_at, logs_copied, removed \
-    FROM attempts WHERE pod_uid = ?1 ORDER BY created_at, attempt, container";
+    FROM attempts WHERE pod_uid = ?1 ORDER BY attempt, created_at, container";
 
 /// The condition is that of the index `attempts_open`, word for word: what is done costs a start nothing (I-5).
 pub(super) const SELECT_OPEN: &str = "SELECT pod_uid, container, attempt, state, container_id, created_at, started_at, \

@@ -262,5 +262,11 @@ async fn attempts_are_kept_per_pod_until_they_are_forgotten() {
     assert_eq!(store.attempts("p").await.unwrap().len(), 1);
     commit(&store, vec![forget]).await;
     assert!(store.attempts("p").await.unwrap().is_empty());
+    // The wall clock was set back between the two (I-10).
+    let early = Attempt { created_at: noon() - jiff::SignedDuration::from_secs(27), ..attempt("r", 1, second.state) };
+    let before = attempt("r", 0, second.state);
+    commit(&store, vec![write(&before), write(&early)]).await;
+    assert_eq!(store.attempts("r").await.unwrap(), [before, early]);
+    commit(&store, vec![Write::ForgetAttempts { pod_uid: "r".to_owned() }]).await;
     assert_eq!(store.open_attempts().await.unwrap(), [other]);
 }
