@@ -151,6 +151,10 @@ impl<E: Engine> Shared<E> {
     /// Does one thing after the other for one pod, until it has to wait.
     async fn run_pod(&self, key: &PodKey, memory: &mut Memory) -> Result<Next, Error> {
         let mut replayed = None;
+        // Once, and not at each turn: a pull that goes on is waited for, and its end wakes the pod.
+        if memory.preparation.image == Step::Running {
+            memory.preparation.image = Step::Todo;
+        }
         for _ in 0..ACTIONS_MAX {
             let Some((stored, pod)) = self.pod(key).await? else {
                 self.clean_up(key, None);
@@ -170,9 +174,6 @@ impl<E: Engine> Shared<E> {
             let attempts = self.store.attempts(&uid).await?;
             let chores = self.plan_chores(key, &uid, &attempts);
             memory.turn_to(next_attempt(&attempts));
-            if memory.preparation.image == Step::Running {
-                memory.preparation.image = Step::Todo;
-            }
             let now = self.clock.now();
             let (container, mut history) = self.observe(attempts.last(), memory, now).await;
             history.add(replayed.as_ref());
