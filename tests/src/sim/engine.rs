@@ -1,7 +1,7 @@
 //! One daemon's connection to the [`Machine`]: where answers get lost, calls take long, and the daemon dies in the middle of one.
 
 use std::{
-    future::{Future, pending},
+    future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{
-    FutureExt as _, StreamExt as _,
+    StreamExt as _,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
@@ -242,13 +242,14 @@ impl Engine for ScriptedEngine {
         self.call(Lateness::Never, |machine| machine.image(image)).await
     }
 
-    fn pull(&self, image: &str, _auth: Option<&RegistryAuth>) -> impl Future<Output = Result<(), Error>> + Send {
-        // Without a fate of its own: it runs beside the steps, where a crash would not be one at a certain place.
+    async fn pull(&self, image: &str, _auth: Option<&RegistryAuth>) -> Result<(), Error> {
+        // Runs beside the steps and takes its time, so that the daemon cannot die at a certain place of it.
         if self.dead.load(Ordering::Relaxed) {
-            return pending().boxed();
+            return pending().await;
         }
-        let result = self.machine().pull(image);
-        async move { result }.boxed()
+        let pulled = self.machine().pull(image)?;
+        // An error means that the machine is gone, and with it the question.
+        pulled.await.unwrap_or_else(|_| Err(Error::Unreachable("connection closed".to_owned())))
     }
 
     async fn is_lost(&self, _id: &str) -> Result<bool, Error> {

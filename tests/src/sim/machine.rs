@@ -17,6 +17,8 @@ use jobd::{
     sys::Clock as _,
 };
 
+use tokio::sync::oneshot;
+
 use super::{clock::VirtualClock, dice::Dice, faults::Faults};
 
 /// How long after a start the engine can still forget it (D-610).
@@ -85,6 +87,13 @@ enum Late {
     Create(Box<ContainerSpec>),
 }
 
+/// A pull under way.
+struct Pull {
+    at: Duration,
+    image: String,
+    sender: oneshot::Sender<Result<(), Error>>,
+}
+
 /// The engine and what is on its disk.
 pub struct Machine {
     clock: Arc<VirtualClock>,
@@ -101,6 +110,7 @@ pub struct Machine {
     pub connection: u64,
     away_until: Option<Duration>,
     late: Vec<(Duration, Late)>,
+    pulls: Vec<Pull>,
     truth: BTreeMap<String, Truth>,
     /// When each container was last started.
     started: BTreeMap<String, Duration>,
@@ -127,6 +137,7 @@ impl Machine {
             connection: 0,
             away_until: None,
             late: Vec::new(),
+            pulls: Vec::new(),
             truth: BTreeMap::new(),
             started: BTreeMap::new(),
             strangers: BTreeSet::new(),
@@ -189,7 +200,8 @@ impl Machine {
         let ends = self.containers.values().filter_map(|held| held.ends.map(|(at, _)| at));
         let events = self.events.iter().map(|logged| logged.visible_at).filter(|at| *at > now);
         let late = self.late.iter().map(|(at, _)| *at);
-        ends.chain(events).chain(late).chain(self.away_until).min()
+        let pulls = self.pulls.iter().map(|pull| pull.at);
+        ends.chain(events).chain(late).chain(pulls).chain(self.away_until).min()
     }
 
     #[must_use]
@@ -203,6 +215,7 @@ impl Machine {
         if self.away_until.is_some_and(|until| until <= now) {
             self.away_until = None;
         }
+        self.end_pulls(now);
         let due = |(at, _): &(Duration, Late)| *at <= now;
         while let Some(place) = self.late.iter().position(due) {
             let (_, late) = self.late.remove(place);
@@ -226,6 +239,9 @@ impl Machine {
     /// Cuts every connection; the engine does not answer for a while.
     pub fn go_away(&mut self, by: Duration) {
         self.connection += 1;
+        for pull in std::mem::take(&mut self.pulls) {
+            drop(pull.sender.send(Err(Error::Unreachable("connection closed".to_owned()))));
+        }
         self.away_until = Some(self.clock.passed() + by);
     }
 
@@ -491,12 +507,30 @@ impl Machine {
         Ok(Image { id: "sha256:busybox".to_owned(), size_bytes: 4_000_000, ..Image::default() })
     }
 
-    pub(super) fn pull(&mut self, image: &str) -> Result<(), Error> {
-        if image.contains("missing") && !self.calm {
-            return Err(Error::NotFound(format!("pull access denied for {image}")));
+    /// Begins a pull; its end is told when its time has come.
+    pub(super) fn pull(&mut self, image: &str) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        if self.is_away() {
+            return Err(Error::Unreachable("connection refused".to_owned()));
         }
-        self.images.insert(image.to_owned());
-        Ok(())
+        let (sender, receiver) = oneshot::channel();
+        let at = self.clock.passed() + self.dice.millis(1, 8000);
+        self.pulls.push(Pull { at, image: image.to_owned(), sender });
+        Ok(receiver)
+    }
+
+    fn end_pulls(&mut self, now: Duration) {
+        let (due, later) = std::mem::take(&mut self.pulls).into_iter().partition(|pull| pull.at <= now);
+        self.pulls = later;
+        let due: Vec<Pull> = due;
+        for Pull { at: _, image, sender } in due {
+            let found = self.calm || !image.contains("missing");
+            let result = if found { Ok(()) } else { Err(Error::NotFound(format!("pull access denied for {image}"))) };
+            if found {
+                self.images.insert(image);
+            }
+            // Nobody waits any more when its daemon has died.
+            drop(sender.send(result));
+        }
     }
 
     /// What the engine remembers of events with this label.

@@ -2,7 +2,7 @@
 //! any more.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use jobd::{
-    driver::{Deadline, Step},
+    driver::{Deadline, Next, Step},
     sys::Clock as _,
 };
 use jobd_api::registry::Kind;
@@ -38,6 +38,8 @@ const CALM_MAX: Duration = Duration::from_secs(2 * 3600);
 const STEPS_MAX: u64 = 60_000;
 /// More turns without a moment passing than any plan needs.
 const STILL_MAX: u32 = 3000;
+/// How often in a row a key may ask to be looked at again at once.
+const IMPATIENT_MAX: u32 = 10;
 /// How many lines of what happened a failure shows.
 const TRACE_MAX: usize = 80;
 
@@ -127,6 +129,8 @@ struct World {
     steps: u64,
     crashes: u64,
     struck: u64,
+    /// Keys that asked to be looked at again at once, and how often in a row.
+    impatient: BTreeMap<String, u32>,
     print: bool,
     trace: VecDeque<String>,
 }
@@ -158,6 +162,7 @@ impl World {
             steps: 0,
             crashes: 0,
             struck: 0,
+            impatient: BTreeMap::new(),
             print,
             trace: VecDeque::new(),
         })
@@ -372,6 +377,9 @@ impl World {
         match step {
             Step::Ran { controller, key, result } => {
                 self.tell(format!("{controller} {key}: {result:?}"));
+                if let Err(error) = self.check_patience(format!("{controller} {key}"), &result) {
+                    return Ok(Err(error));
+                }
                 Ok(match result {
                     // Panics are caught by the driver and look like errors.
                     Err(text) if text.contains("panicked") || text.contains("overflow") => Err(anyhow::anyhow!(text)),
@@ -380,6 +388,19 @@ impl World {
             }
             Step::Idle(deadline) => Ok(self.idle(deadline).await),
         }
+    }
+
+    /// I-11: nobody asks for the same key again and again at a time that has come already.
+    fn check_patience(&mut self, key: String, result: &Result<Next, String>) -> anyhow::Result<()> {
+        let now = self.clock.now().boot;
+        if !matches!(result, Ok(Next::At(at)) if *at <= now) {
+            self.impatient.remove(&key);
+            return Ok(());
+        }
+        let count = self.impatient.entry(key.clone()).or_default();
+        *count += 1;
+        ensure!(*count < IMPATIENT_MAX, "I-11: {key} asks to be looked at again at once, again and again");
+        Ok(())
     }
 
     /// The loops have nothing to do: what else could happen now?
