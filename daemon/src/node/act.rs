@@ -321,12 +321,18 @@ impl<E: Engine> Shared<E> {
             }
             Err(engine::Error::Conflict(_)) => {
                 // The name is taken: by an earlier create of this attempt, or by a stranger (D-401, F-10).
-                memory.calls.found = match self.inspect(&spec.name, scene.now).await {
-                    Seen::Present(found) if is_ours(&found.labels, &spec) => Some(Seen::Present(found)),
-                    Seen::Present(found) => Some(Seen::Foreign(found.id)),
+                match self.inspect(&spec.name, scene.now).await {
+                    Seen::Present(found) if is_ours(&found.labels, &spec) => {
+                        memory.calls.found = Some(Seen::Present(found));
+                    }
+                    Seen::Present(found) => {
+                        // Tried again later: the name may be free then.
+                        let message = format!("container {} has the name of this one, {}", found.id, spec.name);
+                        memory.preparation.create = self.trouble(scene, memory, "CreateContainerError", message);
+                    }
                     Seen::Unknown => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
-                    Seen::Absent | Seen::Foreign(_) => None,
-                };
+                    Seen::Absent | Seen::Foreign(_) => {}
+                }
                 Turn::Again
             }
             Err(engine::Error::NotFound(message)) if message.contains("No such image") => {

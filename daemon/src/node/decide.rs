@@ -288,15 +288,8 @@ fn creating(seen: &Observed<'_>, container: &PodContainer, last: &Attempt, stop:
             }
             ContainerStatus::Removing => return wait_briefly(seen, "the container is being removed"),
         },
-        Seen::Foreign(_) => {
-            let trouble = Trouble {
-                reason: "CreateContainerError".to_owned(),
-                message: "another container has the name of this one".to_owned(),
-                retry_at: seen.now.boot + KILL_AGAIN,
-            };
-            return wait(seen, Some(&trouble), None, Some(trouble.retry_at), "the name is taken");
-        }
-        Seen::Unknown | Seen::Absent => {}
+        // A stranger who has the name is met by create.
+        Seen::Unknown | Seen::Absent | Seen::Foreign(_) => {}
     }
     if let Some(id) = &seen.memory.calls.created {
         return start_intent(seen, container, last, id.clone());

@@ -251,10 +251,6 @@ fn a_taken_name_is_adopted_if_ours_and_an_error_else_d401_f10() {
         case(Some(AttemptState::Creating)).with(|c| c.container = view(ContainerStatus::Exited)),
         "commit Running 0=Running",
     );
-    check(
-        case(Some(AttemptState::Creating)).with(|c| c.container = Seen::Foreign("x".to_owned())),
-        "commit Pending waiting CreateContainerError",
-    );
 }
 
 #[test]
