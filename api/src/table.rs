@@ -1,7 +1,10 @@
 //! Server-side printing: Table objects, their columns and rows (W-147 to W-149, section 4 of the wire rules).
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::{object::Object, registry::Resource, schema};
 
@@ -26,19 +29,43 @@ pub fn columns(resource: &Resource) -> Value {
     schema::columns(resource.group, resource.version, resource.kind).iter().map(definition).collect()
 }
 
+/// One row. Borrows from its object: a table has many.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row<'a> {
+    cells: Vec<Value>,
+    object: Embedded<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<Value>,
+}
+
+/// What a row embeds.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Embedded<'a> {
+    None,
+    #[serde(rename_all = "camelCase")]
+    Metadata {
+        kind: &'static str,
+        api_version: &'static str,
+        metadata: Cow<'a, Value>,
+    },
+    Object(&'a Map<String, Value>),
+}
+
 /// One row. `object` carries its resourceVersion.
 #[must_use]
-pub fn row(resource: &Resource, object: &Object, include: IncludeObject, now: Timestamp) -> Value {
+pub fn row<'a>(resource: &Resource, object: &'a Object, include: IncludeObject, now: Timestamp) -> Row<'a> {
     let embedded = match include {
-        IncludeObject::None => Value::Null,
-        IncludeObject::Metadata => partial_metadata(object),
-        IncludeObject::Object => Value::Object(object.0.clone()),
+        IncludeObject::None => Embedded::None,
+        IncludeObject::Metadata => Embedded::Metadata {
+            kind: "PartialObjectMetadata",
+            api_version: "meta.k8s.io/v1",
+            metadata: object.0.get("metadata").map_or_else(|| Cow::Owned(json!({})), Cow::Borrowed),
+        },
+        IncludeObject::Object => Embedded::Object(&object.0),
     };
-    let mut row = json!({"cells": resource.rules.cells(object, now), "object": embedded});
-    if let Some(conditions) = resource.rules.row_conditions(object) {
-        row["conditions"] = conditions;
-    }
-    row
+    let conditions = resource.rules.row_conditions(object);
+    Row { cells: resource.rules.cells(object, now), object: embedded, conditions }
 }
 
 /// The PartialObjectMetadata of an object, with its kind and apiVersion `meta.k8s.io/v1`.
@@ -60,7 +87,7 @@ mod tests {
     fn w147_every_kind_fills_all_its_columns() {
         for resource in resources() {
             let columns = columns(resource);
-            let row = row(resource, &Object::default(), IncludeObject::None, noon());
+            let row = json!(row(resource, &Object::default(), IncludeObject::None, noon()));
             let count = |value: &Value| value.as_array().unwrap().len();
             assert_eq!(count(&row["cells"]), count(&columns), "{}", resource.qualified_plural());
             assert!(count(&columns) > 0);
@@ -87,7 +114,7 @@ mod tests {
             "kind": "ConfigMap", "apiVersion": "v1", "data": {"k": "v"},
             "metadata": {"name": "a", "namespace": "n", "creationTimestamp": "2026-11-20T20:59:30Z", "resourceVersion": "7"},
         }));
-        let embedded = |include| row(resource, &config_map, include, noon());
+        let embedded = |include| json!(row(resource, &config_map, include, noon()));
         assert_eq!(
             embedded(IncludeObject::default()),
             json!({"cells": ["a", 1, "30s"], "object": {

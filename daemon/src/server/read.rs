@@ -1,6 +1,6 @@
 //! GET of one object and of a collection. Lists are streamed: what is in memory does not grow with their length.
 
-use std::io;
+use std::{io, task::Poll};
 
 use axum::{body::Body, http::StatusCode, response::Response};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tracing::warn;
 use super::{
     App, Call, error,
     negotiate::{Scope, Shape},
-    pages::{Reader, Token},
+    pages::{Item, Reader, Token},
     query::{ListOptions, VersionMatch, parse_include_object, parse_revision},
     respond,
     selection::Selection,
@@ -64,15 +64,10 @@ pub(crate) async fn stream_list(
         Ok(items) => items.unwrap_or_default(),
         Err(failure) => return Err(refuse(failure, &call)),
     };
-    let now = call.now();
-    let mut list = ListBody { view, reader, now, state: State::Items, written: 0, _permit: call.permit };
-    let mut piece = list.head().into_bytes();
-    for item in first {
-        let text = view
-            .item(&item.stored, item.parsed, now)
-            .map_err(|failure| error::of_store(view.resource, &item.stored.key.name, failure))?;
-        list.push(&mut piece, &text);
-    }
+    let mut output = Output { view, now: call.now(), written: 0 };
+    let mut piece = output.head().into_bytes();
+    output.items(first, &mut piece).map_err(|failure| call.failed(failure))?;
+    let list = ListBody { reader, read: None, output, state: State::Items, _permit: call.permit };
     let body = stream::unfold((list, Some(piece)), |(mut list, first)| async move {
         match list.piece(first.unwrap_or_default()).await {
             Ok(Some(piece)) => Some((Ok(piece), (list, None))),
@@ -110,12 +105,19 @@ pub(crate) fn check_reached(app: &App, asked: i64) -> Result<(), Status> {
 
 /// A list on its way out.
 struct ListBody {
-    view: View,
     reader: Reader,
-    now: Timestamp,
+    /// What was read while the items before were rendered.
+    read: Option<Vec<Item>>,
+    output: Output,
     state: State,
-    written: usize,
     _permit: OwnedSemaphorePermit,
+}
+
+/// How a list is written.
+struct Output {
+    view: View,
+    now: Timestamp,
+    written: usize,
 }
 
 #[derive(PartialEq, Eq)]
@@ -125,6 +127,62 @@ enum State {
 }
 
 impl ListBody {
+    /// The next piece of the body, after what is pending.
+    async fn piece(&mut self, mut piece: Vec<u8>) -> Result<Option<Bytes>, crate::store::Error> {
+        while self.state != State::Ended && piece.len() < PIECE_BYTES {
+            let items = match self.read.take() {
+                Some(items) => Some(items),
+                None => self.reader.next().await?,
+            };
+            match items {
+                Some(items) => self.read = self.render_while_reading(items, &mut piece).await?,
+                None => {
+                    piece.extend_from_slice(self.tail().await?.as_bytes());
+                    self.state = State::Ended;
+                }
+            }
+        }
+        Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
+    }
+
+    /// Renders items while the database reads the next: each keeps a core busy.
+    async fn render_while_reading(
+        &mut self,
+        items: Vec<Item>,
+        piece: &mut Vec<u8>,
+    ) -> Result<Option<Vec<Item>>, crate::store::Error> {
+        let reading = self.reader.next();
+        tokio::pin!(reading);
+        // The first poll sends the query; its rows wait in the connection's queue.
+        let begun = futures_util::poll!(reading.as_mut());
+        self.output.items(items, piece)?;
+        match begun {
+            Poll::Ready(read) => read,
+            Poll::Pending => reading.await,
+        }
+    }
+
+    /// Everything after the last item.
+    async fn tail(&self) -> Result<String, crate::store::Error> {
+        let mut metadata = json!({"resourceVersion": self.reader.revision().0.to_string()});
+        if let Some(token) = self.reader.token() {
+            metadata["continue"] = json!(token.render());
+            if let Some(remaining) = self.reader.remaining().await? {
+                metadata["remainingItemCount"] = json!(remaining);
+            }
+        }
+        let close = if self.output.written > 0 { self.output.line(1) } else { String::new() };
+        let metadata = self.output.render(&metadata, 1);
+        Ok(format!(
+            "{close}],{}\"metadata\":{}{metadata}{}}}\n",
+            self.output.line(1),
+            self.output.space(),
+            self.output.line(0)
+        ))
+    }
+}
+
+impl Output {
     /// Everything before the first item. `metadata` comes last, when it is known whether a page follows.
     fn head(&self) -> String {
         let (kind, api_version) = self.view.list_type();
@@ -144,6 +202,14 @@ impl ListBody {
         head
     }
 
+    fn items(&mut self, items: Vec<Item>, piece: &mut Vec<u8>) -> Result<(), crate::store::Error> {
+        for item in items {
+            let text = self.view.item(&item.stored, item.parsed, self.now)?;
+            self.push(piece, &text);
+        }
+        Ok(())
+    }
+
     fn push(&mut self, piece: &mut Vec<u8>, item: &str) {
         if self.written > 0 {
             piece.push(b',');
@@ -157,39 +223,6 @@ impl ListBody {
         } else {
             piece.extend_from_slice(item.as_bytes());
         }
-    }
-
-    /// The next piece of the body, after what is pending.
-    async fn piece(&mut self, mut piece: Vec<u8>) -> Result<Option<Bytes>, crate::store::Error> {
-        while self.state != State::Ended && piece.len() < PIECE_BYTES {
-            match self.reader.next().await? {
-                Some(items) => {
-                    for item in items {
-                        let text = self.view.item(&item.stored, item.parsed, self.now)?;
-                        self.push(&mut piece, &text);
-                    }
-                }
-                None => {
-                    piece.extend_from_slice(self.tail().await?.as_bytes());
-                    self.state = State::Ended;
-                }
-            }
-        }
-        Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
-    }
-
-    /// Everything after the last item.
-    async fn tail(&self) -> Result<String, crate::store::Error> {
-        let mut metadata = json!({"resourceVersion": self.reader.revision().0.to_string()});
-        if let Some(token) = self.reader.token() {
-            metadata["continue"] = json!(token.render());
-            if let Some(remaining) = self.reader.remaining().await? {
-                metadata["remainingItemCount"] = json!(remaining);
-            }
-        }
-        let close = if self.written > 0 { self.line(1) } else { String::new() };
-        let metadata = self.render(&metadata, 1);
-        Ok(format!("{close}],{}\"metadata\":{}{metadata}{}}}\n", self.line(1), self.space(), self.line(0)))
     }
 
     /// A new line at that depth, in pretty answers.

@@ -57,7 +57,7 @@ impl View {
         Ok(match self.shape {
             Shape::Plain => Value::Object(object.0).to_string(),
             Shape::Metadata(version) => metadata_of(&object, version).to_string(),
-            Shape::Table(_) => table::row(self.resource, &object, self.include, now).to_string(),
+            Shape::Table(_) => json_text(&table::row(self.resource, &object, self.include, now)),
         })
     }
 
@@ -120,6 +120,11 @@ impl View {
         let row = table::row(self.resource, object, self.include, now);
         json!({"kind": "Table", "apiVersion": version, "metadata": metadata, "columnDefinitions": columns, "rows": [row]})
     }
+}
+
+/// Rows and what they borrow from came out of JSON, so they go into it.
+fn json_text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| Value::Null.to_string())
 }
 
 fn metadata_of(object: &Object, version: &str) -> Value {
