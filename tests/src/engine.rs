@@ -58,6 +58,11 @@ pub fn remove_all(instance: &str) {
     }
 }
 
+/// Kills a container, by its name, as a stranger would.
+pub fn kill(name: &str) {
+    docker(&["kill", name]);
+}
+
 /// Gives a local image another name.
 pub fn tag(image: &str, name: &str) {
     docker(&["tag", image, name]);

@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 pub mod docker;
+pub mod pause;
 pub mod scripted;
 
 /// Why an engine call failed. Classes of D-702; texts are the engine's own.
@@ -72,7 +73,7 @@ pub struct ContainerSpec {
     pub stdin: bool,
     pub stdin_once: bool,
     pub network: Network,
-    /// `container:<id>` of the sandbox whose IPC namespace is joined; none: its own.
+    /// `container:<id>` of the sandbox whose IPC namespace is joined, `shareable` or `host`; none: its own.
     pub ipc: Option<String>,
     /// `container:<id>` or `host`; none: its own.
     pub pid: Option<String>,
@@ -278,6 +279,8 @@ pub trait Engine: Send + Sync + 'static {
     fn inspect_image(&self, image: &str) -> impl Future<Output = Result<Image, Error>> + Send;
     /// Pulls; the error of a pull that fails late is found too (D-1204).
     fn pull(&self, image: &str, auth: Option<&RegistryAuth>) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Loads the images of a docker-archive (D-207).
+    fn load_image(&self, archive: Bytes) -> impl Future<Output = Result<(), Error>> + Send;
     /// Whether a process's container is lost by the engine (`top` answers that its task is gone; D-1604).
     fn is_lost(&self, id: &str) -> impl Future<Output = Result<bool, Error>> + Send;
     /// Sets or lifts limits of a running container (D-1102).

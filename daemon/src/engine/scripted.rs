@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Container, ContainerSpec, ContainerStatus, Engine, Error, Event, EventAction, Image, Info, ListedContainer,
-    LogFrame, LogQuery, RegistryAuth,
+    LogFrame, LogQuery, Network, RegistryAuth,
 };
 use crate::sys::Clock;
 
@@ -35,6 +35,7 @@ pub enum Call {
     Logs,
     InspectImage,
     Pull,
+    LoadImage,
 }
 
 /// What goes wrong with one call.
@@ -74,6 +75,8 @@ struct World {
 struct Scripted {
     view: Container,
     name: String,
+    /// The sandbox whose network it joins.
+    joins: Option<String>,
     /// A process runs, whatever the state says (D-610).
     alive: bool,
     log: Vec<LogFrame>,
@@ -296,6 +299,11 @@ impl Engine for ScriptedEngine {
                     spec.name
                 )));
             }
+            if let Network::Container(sandbox) = &spec.network
+                && !world.containers.contains_key(sandbox)
+            {
+                return Err(Error::NotFound(format!("No such container: {sandbox}")));
+            }
             world.created += 1;
             let id = format!("{:064x}", world.created);
             let view = Container {
@@ -313,7 +321,11 @@ impl Engine for ScriptedEngine {
                 image_id: "sha256:1".to_owned(),
                 ip: "172.17.0.2".to_owned(),
             };
-            let found = Scripted { view, name: spec.name.clone(), alive: false, log: Vec::new() };
+            let joins = match &spec.network {
+                Network::Container(sandbox) => Some(sandbox.clone()),
+                Network::Bridge | Network::Host | Network::Disabled | Network::Named { .. } => None,
+            };
+            let found = Scripted { view, name: spec.name.clone(), joins, alive: false, log: Vec::new() };
             world.containers.insert(id.clone(), found);
             world.tell(&id, EventAction::Create, _at);
             Ok(id)
@@ -323,6 +335,12 @@ impl Engine for ScriptedEngine {
     async fn start(&self, id: &str) -> Result<(), Error> {
         self.call(Call::Start, |world, at| {
             let id = world.get(id)?;
+            let sandbox = world.containers.get(&id).and_then(|found| found.joins.clone());
+            if let Some(sandbox) = sandbox
+                && !world.containers.get(&sandbox).is_some_and(|found| found.alive)
+            {
+                return Err(Error::Conflict(format!("cannot join network of a non running container: {sandbox}")));
+            }
             let broken = world.containers.get(&id).and_then(|found| world.broken.get(&found.name).cloned());
             let Some(found) = world.containers.get_mut(&id) else { return Err(Error::NotModified) };
             let name = found.name.clone();
@@ -378,7 +396,12 @@ impl Engine for ScriptedEngine {
             if !matches!(found.view.status, ContainerStatus::Running | ContainerStatus::Paused) {
                 return Err(Error::Conflict(format!("Cannot kill container: {name}: is not running")));
             }
-            if signal == "SIGKILL" {
+            let pause = found.view.image == super::pause::IMAGE;
+            if pause && signal == "SIGTERM" {
+                // It obeys (D-207).
+                found.end(0, at);
+                world.tell(&id, EventAction::Die { exit_code: 0 }, at);
+            } else if signal == "SIGKILL" {
                 found.end(137, at);
                 world.tell(&id, EventAction::Die { exit_code: 137 }, at);
             }
@@ -457,6 +480,13 @@ impl Engine for ScriptedEngine {
         self.call(Call::Pull, |world, _at| {
             world.calls.push(format!("pull {image}"));
             world.images.insert(image.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn load_image(&self, _archive: Bytes) -> Result<(), Error> {
+        self.call(Call::LoadImage, |world, _at| {
+            world.images.insert(super::pause::IMAGE.to_owned());
             Ok(())
         })
     }

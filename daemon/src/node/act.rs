@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use jobd_api::{
@@ -21,12 +22,12 @@ use super::{
     events,
     images::{Ensured, Wanted},
     logs,
-    observed::{Call, Calls, Died, Evidence, History, Memory, PodKey, Seen, Step, Trouble},
+    observed::{Call, Calls, Died, Evidence, History, Memory, PodKey, Role, Seen, Step, Trouble, roster},
     spec, termination, volumes,
 };
 use crate::{
     driver::Error,
-    engine::{self, ContainerSpec, Engine, EventAction, Image},
+    engine::{self, ContainerSpec, ContainerStatus, Engine, EventAction, Image, Network, pause},
     failpoint,
     store::{self, Attempt, Guard, Request, Stored, Write, attempts::AttemptState},
     sys::Now,
@@ -41,11 +42,18 @@ const FENCE_RETRY: Duration = Duration::from_millis(500);
 /// How long the engine's memory of events may take to be read.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What an action is about.
+/// What the engine's memory of events told about containers, by id.
+pub(super) type Replayed = BTreeMap<String, History>;
+
+/// What an action is about: one container of a pod.
 pub(super) struct Scene<'a> {
     pub(super) key: &'a PodKey,
     pub(super) stored: &'a Stored,
     pub(super) pod: &'a Pod,
+    pub(super) role: Role,
+    pub(super) name: &'a str,
+    /// The id of the sandbox to join.
+    pub(super) sandbox: Option<&'a str>,
     pub(super) last: Option<&'a Attempt>,
     pub(super) container: &'a Seen,
     pub(super) now: Now,
@@ -53,8 +61,10 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// None: the sandbox.
     fn pod_container(&self) -> Option<&PodContainer> {
-        self.pod.spec.as_ref()?.containers.first()
+        let found = roster(self.pod.spec.as_ref()?).into_iter().find(|(_, container)| container.name == self.name);
+        found.map(|(_, container)| container)
     }
 
     fn uid(&self) -> &str {
@@ -68,7 +78,7 @@ impl<E: Engine> Shared<E> {
         scene: &Scene<'_>,
         action: Action,
         memory: &mut Memory,
-        replayed: &mut Option<History>,
+        replayed: &mut Replayed,
     ) -> Result<Turn, Error> {
         let away = Turn::Rest(Some(scene.now.boot + AWAY_AGAIN));
         Ok(match action {
@@ -94,7 +104,7 @@ impl<E: Engine> Shared<E> {
             },
             Action::Replay { id } => match self.replay(&id, scene.now).await {
                 Some(history) => {
-                    *replayed = Some(history);
+                    replayed.insert(id, history);
                     Turn::Again
                 }
                 None => away,
@@ -150,11 +160,10 @@ impl<E: Engine> Shared<E> {
             }
             Err(error) => return Err(error.into()),
         }
-        memory.events.clear();
         if let Some(attempt) = &attempt {
             self.committed(scene, attempt, memory);
         }
-        Ok(Turn::Again)
+        Ok(Turn::Told)
     }
 
     /// What a stored attempt means for this process's calls.
@@ -226,6 +235,9 @@ impl<E: Engine> Shared<E> {
     }
 
     async fn prepare_volumes(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Step, Error> {
+        if scene.role == Role::Sandbox {
+            return Ok(Step::Done);
+        }
         let sources = self.sources(scene.pod).await?;
         let (directories, pod, facts) = (self.directories.clone(), scene.pod.clone(), self.facts());
         let stamp = scene.now.wall.as_millisecond().to_string();
@@ -246,6 +258,9 @@ impl<E: Engine> Shared<E> {
     }
 
     async fn ensure_image(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Turn, Error> {
+        if scene.role == Role::Sandbox {
+            return Ok(self.ensure_pause(scene, memory).await);
+        }
         let Some(container) = scene.pod_container() else { return Ok(Turn::Rest(None)) };
         let sources = self.sources(scene.pod).await?;
         let wanted = Wanted { key: scene.key, pod: scene.pod, container, sources: &sources };
@@ -261,11 +276,42 @@ impl<E: Engine> Shared<E> {
         Ok(Turn::Again)
     }
 
+    /// The image of sandboxes is made here, not pulled (D-207).
+    async fn ensure_pause(&self, scene: &Scene<'_>, memory: &mut Memory) -> Turn {
+        let found = match self.engine.inspect_image(pause::IMAGE).await {
+            Err(engine::Error::NotFound(_)) => {
+                let loaded = match pause::archive() {
+                    Ok(archive) => self.engine.load_image(Bytes::from(archive)).await,
+                    Err(error) => Err(engine::Error::Infrastructure(error.to_string())),
+                };
+                match loaded {
+                    Ok(()) => self.engine.inspect_image(pause::IMAGE).await,
+                    Err(error) => Err(error),
+                }
+            }
+            found => found,
+        };
+        memory.preparation.image = match found {
+            Ok(image) => {
+                memory.image = Some(image);
+                Step::Done
+            }
+            Err(engine::Error::Unreachable(_)) => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
+            Err(error) => self.trouble(scene, memory, "CreateContainerError", error.to_string()),
+        };
+        Turn::Again
+    }
+
     async fn build_spec(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Step, Error> {
+        if scene.role == Role::Sandbox {
+            memory.spec = Some(Box::new(spec::sandbox(scene.pod, memory.attempt, &self.facts())));
+            return Ok(Step::Done);
+        }
         let Some(container) = scene.pod_container().cloned() else { return Ok(Step::Todo) };
         let sources = self.sources(scene.pod).await?;
         let (directories, pod, facts) = (self.directories.clone(), scene.pod.clone(), self.facts());
         let (image, attempt) = (memory.image.clone().unwrap_or_default(), memory.attempt);
+        let sandbox = scene.sandbox.map(str::to_owned);
         let built = tokio::task::spawn_blocking(move || -> Result<ContainerSpec, String> {
             let environment = environment::resolve(&pod, &container, &sources, &facts)?;
             let volumes::Mounts { mounts, tmpfs } =
@@ -279,6 +325,7 @@ impl<E: Engine> Shared<E> {
                 mounts,
                 tmpfs,
                 node: &facts,
+                sandbox: sandbox.as_deref(),
             })
         });
         Ok(match built.await.map_err(|error| Error::Other(error.to_string()))? {
@@ -292,9 +339,12 @@ impl<E: Engine> Shared<E> {
 
     /// J-2511, J-2524, J-2580: the pod waits, says why, and tries again.
     fn trouble(&self, scene: &Scene<'_>, memory: &mut Memory, reason: &str, message: String) -> Step {
-        if let Some(container) = scene.pod_container() {
-            memory.events.push(events::failed(scene.pod, &container.name, format!("Error: {message}")));
-        }
+        memory.events.push(match scene.role {
+            Role::Sandbox => events::failed_sandbox(scene.pod, &message),
+            Role::Init | Role::Sidecar | Role::Main => {
+                events::failed(scene.pod, scene.name, format!("Error: {message}"))
+            }
+        });
         Step::Trouble(Trouble { reason: reason.to_owned(), message, retry_at: scene.now.boot + CONFIG_RETRY })
     }
 
@@ -322,6 +372,15 @@ impl<E: Engine> Shared<E> {
             Err(engine::Error::Conflict(_)) => {
                 // The name is taken: by an earlier create of this attempt, or by a stranger (D-401, F-10).
                 match self.inspect(&spec.name, scene.now).await {
+                    Seen::Present(found) if is_of_lost_sandbox(&found, &spec) => {
+                        // Made for a sandbox that is no more, and never started: a new one takes its name (D-202).
+                        self.containers.touch(&found.id);
+                        let removed = self.engine.remove(&found.id, false).await;
+                        self.containers.suspect(&found.id);
+                        if removed.is_err() {
+                            return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN));
+                        }
+                    }
                     Seen::Present(found) if is_ours(&found.labels, &spec) => {
                         memory.calls.found = Some(Seen::Present(found));
                     }
@@ -331,6 +390,8 @@ impl<E: Engine> Shared<E> {
                         memory.preparation.create = self.trouble(scene, memory, "CreateContainerError", message);
                     }
                     Seen::Unknown => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
+                    // The conflict is with the sandbox, which does not run any more (D-204).
+                    Seen::Absent if scene.sandbox.is_some() => return self.doubt_sandbox(scene),
                     Seen::Absent | Seen::Foreign(_) => {}
                 }
                 Turn::Again
@@ -354,6 +415,9 @@ impl<E: Engine> Shared<E> {
                 });
                 Turn::Again
             }
+            Err(engine::Error::NotFound(message)) if scene.sandbox.is_some_and(|sandbox| message.contains(sandbox)) => {
+                self.doubt_sandbox(scene)
+            }
             Err(engine::Error::NotFound(message) | engine::Error::Refused { status: _, message }) => {
                 memory.preparation.create = self.trouble(scene, memory, "CreateContainerError", message);
                 // What was refused may be put right in the meantime (a config map, a volume).
@@ -362,6 +426,14 @@ impl<E: Engine> Shared<E> {
                 Turn::Again
             }
         }
+    }
+
+    /// Its end is not known here yet; if it lives, the call is made again.
+    fn doubt_sandbox(&self, scene: &Scene<'_>) -> Turn {
+        if let Some(sandbox) = scene.sandbox {
+            self.containers.suspect(sandbox);
+        }
+        Turn::Rest(Some(scene.now.boot + AWAY_AGAIN))
     }
 
     /// Sends start: once in the life of an attempt, whatever comes back (D-403, D-406).
@@ -393,18 +465,23 @@ impl<E: Engine> Shared<E> {
             Err(engine::Error::Unreachable(_)) => {}
         }
         self.containers.suspect(id);
+        if memory.calls.start == Call::Lost
+            && let Some(sandbox) = scene.sandbox
+        {
+            self.containers.suspect(sandbox);
+        }
         Turn::Again
     }
 
     /// Removes without force: what runs is not touched, what is gone by this never ran after it (D-406).
-    async fn fence(&self, scene: &Scene<'_>, id: &str, memory: &mut Memory, replayed: &mut Option<History>) -> Turn {
+    async fn fence(&self, scene: &Scene<'_>, id: &str, memory: &mut Memory, replayed: &mut Replayed) -> Turn {
         memory.calls.fence = Call::Lost;
         memory.calls.doubt_since.get_or_insert(scene.now.boot);
         self.containers.touch(id);
         let result = self.engine.remove(id, false).await;
         self.containers.suspect(id);
         // What was replayed before the fence says nothing about what came after.
-        *replayed = None;
+        replayed.remove(id);
         match result {
             Ok(()) | Err(engine::Error::NotFound(_)) => memory.calls.fence = Call::Done,
             Err(engine::Error::Unreachable(_)) => return Turn::Rest(Some(scene.now.boot + AWAY_AGAIN)),
@@ -455,11 +532,12 @@ impl<E: Engine> Shared<E> {
     async fn read_termination(&self, scene: &Scene<'_>) -> String {
         let (Some(container), Some(last)) = (scene.pod_container(), scene.last) else { return String::new() };
         let pod_dir = self.directories.pod(scene.uid());
+        let all = scene.pod.spec.as_ref().map_or(1, |spec| roster(spec).len());
         let text = termination::read(&termination::path(&pod_dir, &container.name, last.attempt));
         let failed = matches!(scene.container, Seen::Present(found) if found.exit_code != 0);
         let fallback = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
         if !text.is_empty() || !failed || !fallback {
-            return text;
+            return termination::share(text, all);
         }
         let path = logs::path(&pod_dir, &container.name, last.attempt);
         if let Some(id) = &last.container_id
@@ -469,7 +547,7 @@ impl<E: Engine> Shared<E> {
             debug!(error = %error, "no log to take the termination message from");
         }
         let lines = tokio::task::spawn_blocking(move || logs::tail(&path, termination::FALLBACK_LINES)).await;
-        termination::from_log(&lines.ok().and_then(Result::ok).unwrap_or_default())
+        termination::share(termination::from_log(&lines.ok().and_then(Result::ok).unwrap_or_default()), all)
     }
 
     async fn signal(&self, scene: &Scene<'_>, id: &str, signal: Signal, memory: &mut Memory) -> Turn {
@@ -516,6 +594,15 @@ impl<E: Engine> Shared<E> {
         let signal = memory.image.as_ref().map(|Image { stop_signal, .. }| stop_signal.clone());
         signal.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned())
     }
+}
+
+/// It was made for a sandbox with another id: then its request differs.
+fn is_of_lost_sandbox(found: &engine::Container, spec: &ContainerSpec) -> bool {
+    let hash = |labels: &BTreeMap<String, String>| labels.get(label::SPEC_HASH).cloned();
+    matches!(spec.network, Network::Container(_))
+        && is_ours(&found.labels, spec)
+        && found.status == ContainerStatus::Created
+        && hash(&found.labels) != hash(&spec.labels)
 }
 
 /// D-401: the labels say whose it is.

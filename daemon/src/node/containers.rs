@@ -20,7 +20,7 @@ pub mod label {
     pub const UID: &str = "jobd.pod.uid";
     pub const CONTAINER: &str = "jobd.container.name";
     pub const ATTEMPT: &str = "jobd.container.attempt";
-    /// `main`, later `init` and `sandbox`.
+    /// `main`, `init` or `sandbox`.
     pub const KIND: &str = "jobd.container.kind";
     pub const SPEC_HASH: &str = "jobd.spec-hash";
 }

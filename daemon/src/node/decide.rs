@@ -1,21 +1,19 @@
-//! The next action for one pod (DESIGN section 6): same observation, same answer. No call to the engine is decided here without its
-//! intent being durable already (D-405), and a start whose answer was lost is never decided again (I-2, D-406).
+//! The next action for one pod (DESIGN section 6): same observation, same answer. Each container says what it needs next ([`super::life`]);
+//! here is which of them may start and which must stop (J-2530 to J-2533, J-2551), whose turn it is, and when the pod is over.
 #![deny(clippy::disallowed_methods)]
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container as PodContainer, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, PodSpec, PodStatus};
 
 use super::{
     events,
-    exit::{self, End, Judged},
-    observed::{Anchors, Call, Evidence, Observed, Seen, Step, Trouble},
-    restart::{self, Restart},
-    status::{self, DEADLINE_EXCEEDED, Ending, Picture},
+    life::{self, One, Order, Stop, Want},
+    observed::{Anchors, Member, Observed, Part, Role, Seen, Step, Trouble},
+    status::{self, DEADLINE_EXCEEDED, Ending, Picture, Shown},
 };
 use crate::{
-    engine::{Container, ContainerStatus},
     recorder::{EventSpec, EventType},
     store::{
         Attempt,
@@ -23,14 +21,8 @@ use crate::{
     },
 };
 
-/// A stopped container gets at least so long before KILL (J-2550).
-const GRACE_MIN: Duration = Duration::from_secs(2);
-/// How often KILL is repeated for a process that does not end (F-14).
-const KILL_AGAIN: Duration = Duration::from_secs(10);
-/// How long an engine may take to show what became of a removed container, before it counts as unknown.
-const DOUBT_MAX: Duration = Duration::from_secs(10);
-/// How soon to look again at a state that passes by itself.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// why a pod failed whose sandbox ended before it.
+const SANDBOX_LOST: &str = "The sandbox of the pod ended before its containers.";
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,57 +76,85 @@ pub struct Commit {
 /// An action and why; never silent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
+    /// Which of the members it is about.
+    pub member: usize,
     pub action: Action,
     pub reason: &'static str,
 }
 
 fn decided(action: Action, reason: &'static str) -> Decision {
-    Decision { action, reason }
-}
-
-/// Why and until when a pod is being stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stop {
-    ending: Ending,
-    /// KILL comes at this time since boot.
-    kill_at: Duration,
+    Decision { member: 0, action, reason }
 }
 
 /// What to do next for one pod that is bound to this node.
 #[must_use]
 pub fn decide(seen: &Observed<'_>, anchors: &mut Anchors) -> Decision {
-    let Some(container) = seen.pod.spec.as_ref().and_then(|spec| spec.containers.first()) else {
+    let Some(spec) = seen.pod.spec.as_ref().filter(|_| !seen.members.is_empty()) else {
         return decided(Action::Wait(None), "the pod has no container");
     };
-    let stop = stop(seen, anchors);
-    match seen.last() {
-        Some(last) => match last.state {
-            AttemptState::Creating => creating(seen, container, last, stop),
-            AttemptState::Starting => starting(seen, last, stop),
-            AttemptState::Fencing => fencing(seen, last, stop),
-            AttemptState::Running => running(seen, container, last, stop, anchors),
-            AttemptState::Ended => settled(seen, container, Some(last), stop, anchors),
-        },
-        None => settled(seen, container, None, stop, anchors),
+    let grace = grace(spec);
+    let stop = stop(seen, grace, anchors);
+    let view = View::new(seen, grace);
+    let mut wants: Vec<Want> = Vec::with_capacity(seen.members.len());
+    for (index, member) in seen.members.iter().enumerate() {
+        // Decided last: it outlives all others.
+        let want = match member.part.role {
+            Role::Sandbox => Want::Over,
+            Role::Init | Role::Sidecar | Role::Main => {
+                let order = view.order(index, stop, seen, anchors);
+                life::next(&One::new(seen.pod, member, order, seen.now), anchors)
+            }
+        };
+        wants.push(want);
     }
+    let all_over = wants.iter().all(|want| matches!(want, Want::Over));
+    let ending = match stop {
+        Some(stop) => stop.ending,
+        None if view.dead => Ending::Deleted,
+        None => Ending::No,
+    };
+    let deleting = seen.pod.metadata.deletion_timestamp.is_some();
+    if all_over
+        && !deleting
+        && let Some(decision) = finish(seen, ending)
+    {
+        return decision;
+    }
+    if let (Some(sandbox), Some(want)) = (view.sandbox, wants.first_mut()) {
+        let order = view.sandbox_order(&sandbox, stop, all_over, seen);
+        *want = life::next(&One::new(seen.pod, &sandbox, order, seen.now), anchors);
+    }
+    if let Some(decision) = act(seen, &wants, ending) {
+        return decision;
+    }
+    if wants.iter().all(|want| matches!(want, Want::Over)) {
+        return finish(seen, ending).unwrap_or_else(|| decided(Action::Wait(None), "the pod is over"));
+    }
+    let due = deadline(seen).filter(|_| stop.is_none()).map(|deadline| anchors.boot(deadline, seen.now));
+    wait(seen, &wants, due)
+}
+
+fn grace(spec: &PodSpec) -> Duration {
+    Duration::from_secs(u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30)).unwrap_or(0))
 }
 
 /// Whether the pod must not run (any more), first reason first: its end is published, it is deleted (J-2550), it is too old (J-2560).
-fn stop(seen: &Observed<'_>, anchors: &mut Anchors) -> Option<Stop> {
-    let spec = seen.pod.spec.as_ref()?;
-    let grace = Duration::from_secs(u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30)).unwrap_or(0));
-    let phase = seen.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+fn stop(seen: &Observed<'_>, grace: Duration, anchors: &mut Anchors) -> Option<Stop> {
     if let Some(deleted) = &seen.pod.metadata.deletion_timestamp {
         // The timestamp is the request plus the grace period (J-2550).
         return Some(Stop { ending: Ending::Deleted, kill_at: anchors.boot(deleted.0, seen.now) });
     }
-    if status::is_terminal(phase) {
-        let since = seen.memory.calls.term_at.unwrap_or(seen.now.boot);
-        return Some(Stop { ending: Ending::Deleted, kill_at: since + grace });
+    if is_published(seen) {
+        return Some(Stop { ending: Ending::Deleted, kill_at: term_at(seen).unwrap_or(seen.now.boot) + grace });
     }
     let deadline = deadline(seen)?;
     let due = anchors.boot(deadline, seen.now);
     (due <= seen.now.boot).then(|| Stop { ending: Ending::Failed(DEADLINE_EXCEEDED), kill_at: due + grace })
+}
+
+/// When the first of the containers was told to stop.
+fn term_at(seen: &Observed<'_>) -> Option<Duration> {
+    seen.members.iter().filter_map(|member| member.memory.calls.term_at).min()
 }
 
 /// When the pod has been active for too long (J-2560).
@@ -144,433 +164,176 @@ fn deadline(seen: &Observed<'_>) -> Option<Timestamp> {
     start.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
-/// The time at which the deadline has to be looked at, or an earlier one. A deadline that has passed was looked at now: to wait for it
-/// would be to look again and again for as long as the engine is away.
-fn until(seen: &Observed<'_>, anchors: &mut Anchors, other: Option<Duration>) -> Option<Duration> {
-    let due = deadline(seen).map(|deadline| anchors.boot(deadline, seen.now)).filter(|due| seen.now.boot < *due);
-    [due, other].into_iter().flatten().min()
-}
-
-/// No container of the pod runs or may run.
-fn settled(
-    seen: &Observed<'_>,
-    container: &PodContainer,
-    last: Option<&Attempt>,
-    stop: Option<Stop>,
-    anchors: &mut Anchors,
-) -> Decision {
-    if let Some(stop) = stop {
-        return finish(seen, stop.ending);
-    }
-    let exit = last.and_then(|last| last.exit.as_ref());
-    if let (Some(exit), Some(spec)) = (exit, seen.pod.spec.as_ref())
-        && !restart::wants_restart(spec, container, exit)
-    {
-        return finish(seen, Ending::No);
-    }
-    if let Restart::At { at, delay } = restart::next_start(seen.attempts, seen.now.wall) {
-        let due = anchors.boot(at, seen.now);
-        if seen.now.boot < due {
-            return back_off(seen, container, delay, due, anchors);
-        }
-    }
-    let next = match last {
-        // An attempt that never ran is made again under its own number.
-        Some(last) if last.exit.is_none() => last.attempt,
-        Some(last) => last.attempt + 1,
-        None => 0,
-    };
-    if let Some(decision) = prepare(seen, anchors) {
-        return decision;
-    }
-    let attempt = Attempt {
-        pod_uid: seen.pod.metadata.uid.clone().unwrap_or_default(),
-        container: container.name.clone(),
-        attempt: next,
-        state: AttemptState::Creating,
-        container_id: None,
-        created_at: seen.now.wall,
-        started_at: None,
-        exit: None,
-        logs_copied: false,
-        removed: false,
-    };
-    commit(seen, Some(attempt), Ending::No, None, "everything is ready: the create-intent")
-}
-
-/// The pod is over: publish it, and confirm its deletion if it is being deleted.
-fn finish(seen: &Observed<'_>, ending: Ending) -> Decision {
-    let deleting = seen.pod.metadata.deletion_timestamp.is_some();
-    let confirmed = seen.pod.metadata.deletion_grace_period_seconds == Some(0)
-        && seen.pod.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
-    let mut new = picture(seen, None, ending, None, None);
-    new.events = seen.memory.events.clone();
-    if ending == Ending::Failed(DEADLINE_EXCEEDED) && !is_published(seen) {
-        let event = events::pod(seen.pod, EventType::Normal, DEADLINE_EXCEEDED.reason, DEADLINE_EXCEEDED.message);
-        new.events.push(event);
-    }
-    if deleting && !confirmed {
-        new.confirm_deletion = true;
-        return decided(Action::Commit(Box::new(new)), "nothing runs any more: the deletion is confirmed");
-    }
-    if same(seen, &new) {
-        return decided(Action::Wait(None), "the pod is over");
-    }
-    decided(Action::Commit(Box::new(new)), "the pod is over: publish it")
-}
-
 fn is_published(seen: &Observed<'_>) -> bool {
     status::is_terminal(seen.pod.status.as_ref().and_then(|status| status.phase.as_deref()))
 }
 
-/// J-2522, J-2581.
-fn back_off(
-    seen: &Observed<'_>,
-    container: &PodContainer,
-    delay: Duration,
-    due: Duration,
-    anchors: &mut Anchors,
-) -> Decision {
-    let identity = events::pod_identity(seen.pod);
-    let message = format!(
-        "back-off {} restarting failed container={} pod={identity}",
-        jobd_api::time::go_duration(delay),
-        container.name
-    );
-    let trouble = Trouble { reason: "CrashLoopBackOff".to_owned(), message, retry_at: due };
-    let event = events::restart_backoff(seen.pod, &container.name);
-    let due = until(seen, anchors, Some(due));
-    wait(seen, Some(&trouble), Some(event), due, "in restart back-off")
+/// What the containers of a pod mean for each other.
+struct View<'a> {
+    sandbox: Option<Member<'a>>,
+    /// The sandbox ended (D-204).
+    lost: bool,
+    /// It ended, and nothing may run again (J-2551).
+    dead: bool,
+    /// Nothing starts again: the regular containers are done, or cannot be reached any more (J-2531, J-2532).
+    over: bool,
+    /// When that happened.
+    over_since: Option<Timestamp>,
+    grace: Duration,
 }
 
-/// The first thing that is missing before the next container can be created; none: all is there.
-fn prepare(seen: &Observed<'_>, anchors: &mut Anchors) -> Option<Decision> {
-    let preparation = &seen.memory.preparation;
-    let steps = [
-        (&preparation.volumes, Some(Action::PrepareVolumes), "volumes"),
-        (&preparation.image, Some(Action::EnsureImage), "image"),
-        (&preparation.spec, Some(Action::BuildSpec), "container spec"),
-        (&preparation.create, None, "create"),
-    ];
-    for (step, action, reason) in steps {
-        match (step, action) {
-            (Step::Done, _) | (Step::Todo, None) => {}
-            (Step::Todo, Some(action)) => return Some(decided(action, reason)),
-            (Step::Running, _) => {
-                let due = until(seen, anchors, None);
-                return Some(wait(seen, None, None, due, reason));
+impl<'a> View<'a> {
+    fn new(seen: &Observed<'a>, grace: Duration) -> Self {
+        let parts = || seen.members.iter().map(|member| member.part);
+        let of = |role: Role| parts().filter(move |part| part.role == role);
+        let sandbox = seen.members.first().copied().filter(|member| member.part.role == Role::Sandbox);
+        let last = sandbox.and_then(|sandbox| sandbox.part.last());
+        let lost = last.is_some_and(|last| last.state == AttemptState::Ended && last.exit.is_some());
+        let never = parts().any(|part| part.pod_spec.restart_policy.as_deref() == Some("Never"));
+        let touched = |part: Part<'_>| {
+            part.role != Role::Sandbox
+                && part
+                    .attempts
+                    .iter()
+                    .any(|one| one.exit.is_some() || !matches!(one.state, AttemptState::Creating | AttemptState::Ended))
+        };
+        let failed = of(Role::Init).filter_map(|part| part.verdict()).find(|exit| exit.exit_code != 0);
+        let done = of(Role::Main).all(|part| part.verdict().is_some());
+        let dead = lost && never && parts().any(touched);
+        let ends = of(Role::Main).filter_map(|part| part.verdict());
+        let over_since = match failed {
+            Some(exit) => exit.finished_at,
+            None => ends.filter_map(|exit| exit.finished_at).max(),
+        };
+        Self { sandbox, lost, dead, over: failed.is_some() || done || dead, over_since, grace }
+    }
+
+    /// What the others mean for one of them.
+    fn order(&self, index: usize, stop: Option<Stop>, seen: &Observed<'_>, anchors: &mut Anchors) -> Order {
+        let Some(member) = seen.members.get(index) else { return Order::default() };
+        let created = self.sandbox.and_then(|sandbox| sandbox.part.last()).map(|last| last.created_at);
+        let sandbox_runs = self.sandbox.is_none_or(|sandbox| sandbox.part.lets_pass());
+        let before = seen.members.iter().take(index).map(|member| member.part);
+        let may_start = sandbox_runs && before.filter(|part| part.role != Role::Sandbox).all(|part| part.lets_pass());
+        let order = Order { stop: None, over: self.over, may_start, not_before: created.map(life::just_after) };
+        let cut = |kill_at: Duration| Stop { ending: Ending::No, kill_at };
+        let mine = member.memory.calls.term_at.unwrap_or(seen.now.boot);
+        let ends = stop.is_some();
+        let stop = match (stop, member.part.role) {
+            (Some(stop), Role::Sidecar) if seen.now.boot < stop.kill_at && !self.is_turn(index, seen) => None,
+            (Some(stop), _) => Some(stop),
+            // D-204: whoever lives on has lost its network.
+            (None, _) if self.lost => Some(cut(mine + self.grace)),
+            (None, Role::Sidecar) if self.over && self.is_turn(index, seen) => {
+                let since = self.over_since.map_or(mine, |since| anchors.boot(since, seen.now));
+                Some(cut(since + self.grace))
             }
-            (Step::Trouble(trouble), action) => {
-                if trouble.retry_at <= seen.now.boot {
-                    match action {
-                        Some(action) => return Some(decided(action, reason)),
-                        None => continue,
-                    }
-                }
-                let due = until(seen, anchors, Some(trouble.retry_at));
-                return Some(wait(seen, Some(trouble), None, due, reason));
+            (None, Role::Sandbox | Role::Init | Role::Sidecar | Role::Main) => None,
+        };
+        // A sidecar that waits for its turn to stop is not started again meanwhile.
+        Order { stop, over: order.over || ends, ..order }
+    }
+
+    /// J-2532: sidecars go in reverse order, after the containers that they serve.
+    fn is_turn(&self, index: usize, seen: &Observed<'_>) -> bool {
+        let runs = seen.members.get(index).is_some_and(|member| member.part.is_running());
+        let others = seen.members.iter().enumerate().filter(|(other, member)| {
+            *other != index
+                && (member.part.role != Role::Sandbox)
+                && (member.part.role != Role::Sidecar || *other > index)
+        });
+        !runs || others.map(|(_, member)| member.part).all(|part| part.is_settled())
+    }
+
+    /// The sandbox starts first and ends last.
+    fn sandbox_order(&self, sandbox: &Member<'_>, stop: Option<Stop>, all_over: bool, seen: &Observed<'_>) -> Order {
+        let others = || seen.members.iter().map(|member| member.part).filter(|part| part.role != Role::Sandbox);
+        let newest = others().flat_map(|part| part.attempts.iter().map(|attempt| attempt.created_at)).max();
+        // Who is not made yet waits for the new one.
+        let idle = others()
+            .all(|part| part.is_settled() || part.last().is_some_and(|last| last.state == AttemptState::Creating));
+        let kill_at = sandbox.memory.calls.term_at.unwrap_or(seen.now.boot) + life::GRACE_MIN;
+        Order {
+            stop: all_over.then_some(Stop { ending: Ending::Deleted, kill_at }),
+            over: false,
+            may_start: stop.is_none() && !self.over && (!self.lost || idle),
+            not_before: newest.filter(|_| self.lost).map(life::just_after),
+        }
+    }
+}
+
+/// The first that has something to do has its turn; nobody waits for another's container to run.
+fn act(seen: &Observed<'_>, wants: &[Want], ending: Ending) -> Option<Decision> {
+    for (member, want) in wants.iter().enumerate() {
+        match want {
+            Want::Do(action, reason) => return Some(Decision { member, action: action.clone(), reason }),
+            Want::Store { attempt, event, disruption, reason } => {
+                let mut new = picture(seen, wants, Some((**attempt).clone()), ending, disruption.as_deref());
+                new.events.extend(event.clone());
+                close(seen, &mut new, ending);
+                return Some(Decision { member, action: Action::Commit(Box::new(new)), reason });
             }
+            Want::Wait { .. } | Want::Over => {}
         }
     }
     None
 }
 
-/// Create may have been sent, start was not: the command never ran.
-fn creating(seen: &Observed<'_>, container: &PodContainer, last: &Attempt, stop: Option<Stop>) -> Decision {
-    if let Some(stop) = stop {
-        return never_ran(seen, last, stop.ending, "stopped before it was started");
-    }
-    match seen.container {
-        Seen::Present(found) => match found.status {
-            ContainerStatus::Created => return start_intent(seen, container, last, found.id.clone()),
-            ContainerStatus::Running | ContainerStatus::Paused | ContainerStatus::Exited => {
-                return adopt(seen, last, found, "it was started by somebody else");
-            }
-            ContainerStatus::Removing => return wait_briefly(seen, "the container is being removed"),
-        },
-        // A stranger who has the name is met by create.
-        Seen::Unknown | Seen::Absent | Seen::Foreign(_) => {}
-    }
-    if let Some(id) = &seen.memory.calls.created {
-        return start_intent(seen, container, last, id.clone());
-    }
-    // Anchors are not needed here: the deadline is looked at again when the attempt runs.
-    prepare(seen, &mut Anchors::default()).unwrap_or_else(|| decided(Action::Create, "the create-intent is durable"))
-}
-
-fn start_intent(seen: &Observed<'_>, container: &PodContainer, last: &Attempt, id: String) -> Decision {
-    let attempt = Attempt {
-        state: AttemptState::Starting,
-        container_id: Some(id),
-        started_at: Some(seen.now.wall),
-        ..last.clone()
-    };
-    let event = events::created(seen.pod, &container.name);
-    commit(seen, Some(attempt), Ending::No, Some(event), "created: the id and the start-intent")
-}
-
-/// Start may have been sent; its answer is not recorded.
-fn starting(seen: &Observed<'_>, last: &Attempt, stop: Option<Stop>) -> Decision {
-    let Some(id) = last.container_id.clone() else {
-        return decided_end(seen, stop, exit::unknown(last, seen.history, "the container's id is not recorded"), last);
-    };
-    match &seen.memory.calls.start {
-        Call::Unsent => match stop {
-            Some(stop) => never_ran(seen, last, stop.ending, "stopped before start was sent"),
-            None => decided(Action::Start { id }, "the start-intent is durable"),
-        },
-        Call::Refused(message) => {
-            let end = exit::start_error(last, message);
-            let name = &last.container;
-            let event = events::failed(seen.pod, name, format!("Error: {message}"));
-            end_attempt(seen, stop, end, last, Some(event), "the engine refused the start")
-        }
-        Call::Done => match seen.container {
-            Seen::Present(found) if found.status == ContainerStatus::Exited => exited(seen, last, found, stop),
-            Seen::Present(found) => adopt(seen, last, found, "started"),
-            Seen::Unknown | Seen::Absent | Seen::Foreign(_) => {
-                let attempt = Attempt { state: AttemptState::Running, ..last.clone() };
-                let event = events::started(seen.pod, &last.container);
-                commit(seen, Some(attempt), Ending::No, Some(event), "started")
-            }
-        },
-        Call::Lost => doubt(seen, last, &id, stop),
-    }
-}
-
-/// The fence may have been sent.
-fn fencing(seen: &Observed<'_>, last: &Attempt, stop: Option<Stop>) -> Decision {
-    let Some(id) = last.container_id.clone() else {
-        return decided_end(seen, stop, exit::unknown(last, seen.history, "the container's id is not recorded"), last);
-    };
-    match &seen.memory.calls.fence {
-        Call::Unsent => decided(Action::Fence { id }, "the fence-intent is durable"),
-        Call::Done | Call::Refused(_) | Call::Lost => doubt(seen, last, &id, stop),
-    }
-}
-
-/// A start without an answer: what the engine shows and what its events tell decide; never a second start (D-406, D-610, D-1601).
-fn doubt(seen: &Observed<'_>, last: &Attempt, id: &str, stop: Option<Stop>) -> Decision {
-    if matches!(seen.container, Seen::Absent)
-        && let Some(died) = &seen.history.died
-    {
-        return decided_end(seen, stop, exit::from_event(last, died, seen.history, stop.is_some()), last);
-    }
-    match seen.container {
-        Seen::Unknown => decided(Action::Inspect, "the answer to start was lost"),
-        Seen::Foreign(_) => {
-            decided_end(seen, stop, exit::unknown(last, seen.history, "the container was replaced"), last)
-        }
-        Seen::Present(found) => match found.status {
-            ContainerStatus::Running | ContainerStatus::Paused => {
-                adopt(seen, last, found, "the lost start was carried out")
-            }
-            ContainerStatus::Exited => exited(seen, last, found, stop),
-            ContainerStatus::Removing => wait_briefly(seen, "the container is being removed"),
-            ContainerStatus::Created => match &seen.history.evidence {
-                Evidence::Unasked => decided(Action::Replay { id: id.to_owned() }, "created may mean not yet started"),
-                Evidence::Complete { .. } => fence(seen, last, id),
-                Evidence::Missing => {
-                    let evidence = "the engine was restarted during the start, so whether the command ran is not known";
-                    decided_end(seen, stop, exit::unknown(last, seen.history, evidence), last)
-                }
-            },
-        },
-        Seen::Absent => match &seen.history.evidence {
-            Evidence::Unasked => decided(Action::Replay { id: id.to_owned() }, "the container is gone"),
-            Evidence::Complete { destroyed: true } => match stop {
-                Some(stop) => never_ran(seen, last, stop.ending, "fenced: it never ran"),
-                None => {
-                    let attempt = Attempt {
-                        state: AttemptState::Creating,
-                        container_id: None,
-                        started_at: None,
-                        created_at: seen.now.wall,
-                        ..last.clone()
-                    };
-                    commit(seen, Some(attempt), Ending::No, None, "fenced: it never ran, so it is created again")
-                }
-            },
-            Evidence::Complete { destroyed: false } => {
-                let since = seen.memory.calls.doubt_since.unwrap_or(seen.now.boot);
-                if seen.now.boot < since + DOUBT_MAX {
-                    return wait_briefly(seen, "its removal is not among the events yet");
-                }
-                let evidence = "the container is gone and the engine does not tell how";
-                decided_end(seen, stop, exit::unknown(last, seen.history, evidence), last)
-            }
-            Evidence::Missing => {
-                let evidence = "the container is gone, and so are the engine's events about it";
-                decided_end(seen, stop, exit::unknown(last, seen.history, evidence), last)
-            }
-        },
-    }
-}
-
-fn fence(seen: &Observed<'_>, last: &Attempt, id: &str) -> Decision {
-    if last.state == AttemptState::Fencing {
-        // Refused: it ran when asked (then the next look shows it), or something passing.
-        let again = seen.memory.calls.fence_again.filter(|again| seen.now.boot < *again);
-        return match again {
-            Some(again) => decided(Action::Wait(Some(again)), "the fence was refused"),
-            None => decided(Action::Fence { id: id.to_owned() }, "the fence has no answer yet"),
-        };
-    }
-    let attempt = Attempt { state: AttemptState::Fencing, ..last.clone() };
-    commit(seen, Some(attempt), Ending::No, None, "the fence-intent")
-}
-
-/// The engine said that it runs.
-fn running(
-    seen: &Observed<'_>,
-    container: &PodContainer,
-    last: &Attempt,
-    stop: Option<Stop>,
-    anchors: &mut Anchors,
-) -> Decision {
-    let id = last.container_id.clone().unwrap_or_default();
-    if seen.history.lost {
-        return decided_end(seen, stop, exit::lost(last, seen.history), last);
-    }
-    match seen.container {
-        Seen::Unknown => wait(seen, None, None, until(seen, anchors, None), "the engine does not answer"),
-        Seen::Present(found) => match found.status {
-            ContainerStatus::Running | ContainerStatus::Paused => match stop {
-                Some(stop) => end_process(seen, container, id, stop),
-                None => wait(seen, None, None, until(seen, anchors, None), "it runs"),
-            },
-            ContainerStatus::Exited => exited(seen, last, found, stop),
-            ContainerStatus::Removing => wait_briefly(seen, "the container is being removed"),
-            ContainerStatus::Created => {
-                let evidence = "the engine forgot that it had started the container";
-                decided_end(seen, stop, exit::unknown(last, seen.history, evidence), last)
-            }
-        },
-        Seen::Foreign(_) => decided_end(seen, stop, exit::unknown(last, seen.history, status::NOT_LOCATED), last),
-        Seen::Absent => match (&seen.history.died, &seen.history.evidence) {
-            (Some(died), _) => {
-                let end = exit::from_event(last, died, seen.history, stop.is_some());
-                decided_end(seen, stop, end, last)
-            }
-            (None, Evidence::Unasked) => decided(Action::Replay { id }, "the container is gone"),
-            (None, Evidence::Complete { .. } | Evidence::Missing) => {
-                decided_end(seen, stop, exit::unknown(last, seen.history, status::NOT_LOCATED), last)
-            }
-        },
-    }
-}
-
-/// The stop signal, the grace period, KILL (D-803, J-2550).
-fn end_process(seen: &Observed<'_>, container: &PodContainer, id: String, stop: Stop) -> Decision {
-    let calls = &seen.memory.calls;
-    let Some(term_at) = calls.term_at else {
-        return decided(Action::Signal { id, signal: Signal::Stop }, "the pod is being stopped");
-    };
-    let kill_at = match calls.kill_at {
-        Some(sent) => sent + KILL_AGAIN,
-        None => stop.kill_at.max(term_at + GRACE_MIN),
-    };
-    if kill_at <= seen.now.boot {
-        return decided(Action::Signal { id, signal: Signal::Kill }, "the grace period is over");
-    }
-    let _ = container;
-    wait(seen, None, None, Some(kill_at), "in the grace period")
-}
-
-/// The engine calls it exited.
-fn exited(seen: &Observed<'_>, last: &Attempt, found: &Container, stop: Option<Stop>) -> Decision {
-    match exit::judge(last, found, seen.history, stop.is_some()) {
-        Judged::AskEvents => decided(Action::Replay { id: found.id.clone() }, "whether its end was witnessed"),
-        Judged::End(mut end) => {
-            let Some(text) = &seen.memory.termination else {
-                return decided(Action::ReadTermination, "it ended");
-            };
-            if !text.is_empty() {
-                let message = &mut end.exit.message;
-                *message = if message.is_empty() { text.clone() } else { format!("{message}: {text}") };
-            }
-            let event = (last.state != AttemptState::Running).then(|| events::started(seen.pod, &last.container));
-            end_attempt(seen, stop, end, last, event, "it ended")
-        }
-    }
-}
-
-fn decided_end(seen: &Observed<'_>, stop: Option<Stop>, end: End, last: &Attempt) -> Decision {
-    end_attempt(seen, stop, end, last, None, "how it ended is not known")
-}
-
-/// The exit and the pod's status in one commit; logs and removal come later.
-fn end_attempt(
-    seen: &Observed<'_>,
-    stop: Option<Stop>,
-    end: End,
-    last: &Attempt,
-    event: Option<EventSpec>,
-    reason: &'static str,
-) -> Decision {
-    let End { exit, disruption } = end;
-    let ending = stop.map_or(Ending::No, |stop| stop.ending);
-    let attempt = Attempt { state: AttemptState::Ended, exit: Some(exit), ..last.clone() };
-    let mut new = picture(seen, Some(attempt), ending, None, disruption.as_deref());
-    new.events = seen.memory.events.iter().cloned().chain(event).collect();
-    if ending == Ending::Failed(DEADLINE_EXCEEDED) && !is_published(seen) {
+/// J-2560: the event goes with the phase.
+fn close(seen: &Observed<'_>, new: &mut Commit, ending: Ending) {
+    let ends = status::is_terminal(new.status.phase.as_deref()) && !is_published(seen);
+    if ending == Ending::Failed(DEADLINE_EXCEEDED) && ends {
         let event = events::pod(seen.pod, EventType::Normal, DEADLINE_EXCEEDED.reason, DEADLINE_EXCEEDED.message);
         new.events.push(event);
     }
-    decided(Action::Commit(Box::new(new)), reason)
 }
 
-/// The attempt's command did not run and will not.
-fn never_ran(seen: &Observed<'_>, last: &Attempt, ending: Ending, reason: &'static str) -> Decision {
-    // Its container, if there is one, goes with the others that nobody needs.
-    let attempt = Attempt { state: AttemptState::Ended, exit: None, logs_copied: true, ..last.clone() };
-    commit(seen, Some(attempt), ending, None, reason)
-}
-
-/// It runs, whoever started it.
-fn adopt(seen: &Observed<'_>, last: &Attempt, found: &Container, reason: &'static str) -> Decision {
-    let attempt = Attempt {
-        state: AttemptState::Running,
-        container_id: Some(found.id.clone()),
-        started_at: found.started_at.or(last.started_at),
-        ..last.clone()
-    };
-    let event = events::started(seen.pod, &last.container);
-    commit(seen, Some(attempt), Ending::No, Some(event), reason)
-}
-
-/// A commit with the status as it is after it.
-fn commit(
-    seen: &Observed<'_>,
-    attempt: Option<Attempt>,
-    ending: Ending,
-    event: Option<EventSpec>,
-    reason: &'static str,
-) -> Decision {
-    let mut new = picture(seen, attempt, ending, None, None);
-    new.events = seen.memory.events.iter().cloned().chain(event).collect();
-    decided(Action::Commit(Box::new(new)), reason)
-}
-
-/// Waits; before that writes the status if it says something else than the stored one. `event` goes with such a write.
-fn wait(
-    seen: &Observed<'_>,
-    trouble: Option<&Trouble>,
-    event: Option<EventSpec>,
-    due: Option<Duration>,
-    reason: &'static str,
-) -> Decision {
-    let mut new = picture(seen, None, Ending::No, trouble, None);
-    new.events = seen.memory.events.clone();
-    if same(seen, &new) {
-        return decided(Action::Wait(due), reason);
+/// The pod is over: publish it, and confirm its deletion if it is being deleted. None: that is done.
+fn finish(seen: &Observed<'_>, ending: Ending) -> Option<Decision> {
+    let deleting = seen.pod.metadata.deletion_timestamp.is_some();
+    let confirmed = seen.pod.metadata.deletion_grace_period_seconds == Some(0)
+        && seen.pod.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
+    let mut new = picture(seen, &[], None, ending, None);
+    close(seen, &mut new, ending);
+    if deleting && !confirmed {
+        new.confirm_deletion = true;
+        return Some(decided(Action::Commit(Box::new(new)), "nothing runs any more: the deletion is confirmed"));
     }
-    new.events.extend(event);
-    decided(Action::Commit(Box::new(new)), reason)
+    (!same(seen, &new)).then(|| decided(Action::Commit(Box::new(new)), "the pod is over: publish it"))
 }
 
-fn wait_briefly(seen: &Observed<'_>, reason: &'static str) -> Decision {
-    decided(Action::Wait(Some(seen.now.boot + LOOK_AGAIN)), reason)
+/// Waits; before that writes the status if it says something else than the stored one.
+fn wait(seen: &Observed<'_>, wants: &[Want], deadline: Option<Duration>) -> Decision {
+    let mut earliest = deadline;
+    let (mut worth, mut why) = (false, "it waits");
+    for want in wants {
+        if let Want::Wait { due, brief, reason, .. } = want {
+            earliest = [earliest, *due].into_iter().flatten().min();
+            if !brief || !worth {
+                why = reason;
+            }
+            worth |= !brief;
+        }
+    }
+    let mut new = picture(seen, wants, None, Ending::No, None);
+    if !worth || same(seen, &new) {
+        return decided(Action::Wait(earliest), why);
+    }
+    for (member, want) in seen.members.iter().zip(wants) {
+        if let Want::Wait { event: Some(event), .. } = want
+            && shown(&new.status, member.part.name())
+                != seen.pod.status.as_ref().and_then(|old| shown(old, member.part.name()))
+        {
+            new.events.push(event.clone());
+        }
+    }
+    decided(Action::Commit(Box::new(new)), why)
+}
+
+/// What a status says of one container.
+fn shown<'a>(status: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
+    let main = status.container_statuses.iter().flatten();
+    main.chain(status.init_container_statuses.iter().flatten()).find(|status| status.name == name)
 }
 
 /// Nothing would change by this commit.
@@ -586,38 +349,80 @@ fn same(seen: &Observed<'_>, new: &Commit) -> bool {
 /// The status as it is once `attempt` is stored.
 fn picture(
     seen: &Observed<'_>,
+    wants: &[Want],
     attempt: Option<Attempt>,
     ending: Ending,
-    trouble: Option<&Trouble>,
     disruption: Option<&str>,
 ) -> Commit {
-    let mut attempts = seen.attempts.to_vec();
-    if let Some(attempt) = &attempt {
-        attempts.retain(|other| other.attempt != attempt.attempt);
-        attempts.push(attempt.clone());
-    }
-    let image_id = seen
-        .memory
-        .image
-        .as_ref()
-        .map(|image| image.repo_digests.first().unwrap_or(&image.id).as_str())
-        .filter(|_| attempts.last().is_some_and(|last| last.container_id.is_some()));
-    let container = match seen.container {
-        Seen::Present(container) => Some(&**container),
-        Seen::Unknown | Seen::Absent | Seen::Foreign(_) => None,
-    };
+    let attempts: Vec<Vec<Attempt>> = seen.members.iter().map(|member| after(member.part, attempt.as_ref())).collect();
+    let sandbox = seen.members.iter().zip(&attempts).find(|(member, _)| member.part.role == Role::Sandbox);
+    let sandbox = sandbox.and_then(|(_, attempts)| attempts.last());
+    let lost = sandbox.is_some_and(|last| last.state == AttemptState::Ended && last.exit.is_some());
+    let troubles: Vec<Option<Trouble>> =
+        seen.members.iter().enumerate().map(|(index, member)| trouble(member, wants.get(index))).collect();
+    let shown: Vec<Shown<'_>> = seen
+        .members
+        .iter()
+        .zip(attempts.iter().zip(&troubles))
+        .map(|(member, (attempts, trouble))| {
+            let since = sandbox.map(|sandbox| sandbox.created_at);
+            Shown {
+                part: Part { attempts, since, ..member.part },
+                container: match member.container {
+                    Seen::Present(container) => Some(&**container),
+                    Seen::Unknown | Seen::Absent | Seen::Foreign(_) => None,
+                },
+                trouble: trouble.as_ref(),
+                image_id: image_id(member, attempts),
+            }
+        })
+        .collect();
     let status = status::build(&Picture {
         pod: seen.pod,
-        attempts: &attempts,
-        container,
-        trouble,
+        members: &shown,
         ending,
-        disruption,
-        image_id,
+        disruption: disruption.or(lost.then_some(SANDBOX_LOST).filter(|_| !is_stopped(seen))),
         node: seen.node,
         now: seen.now.wall,
     });
-    Commit { attempt, status, events: Vec::new(), confirm_deletion: false }
+    let events = seen.members.iter().flat_map(|member| member.memory.events.iter().cloned()).collect();
+    Commit { attempt, status, events, confirm_deletion: false }
+}
+
+/// Somebody wants the pod to end, or it has ended.
+fn is_stopped(seen: &Observed<'_>) -> bool {
+    seen.pod.metadata.deletion_timestamp.is_some() || is_published(seen)
+}
+
+fn after(part: Part<'_>, attempt: Option<&Attempt>) -> Vec<Attempt> {
+    let mut attempts = part.attempts.to_vec();
+    if let Some(attempt) = attempt.filter(|attempt| attempt.container == part.name()) {
+        attempts.retain(|other| other.attempt != attempt.attempt);
+        attempts.push(attempt.clone());
+    }
+    attempts
+}
+
+fn image_id<'a>(member: &Member<'a>, attempts: &[Attempt]) -> Option<&'a str> {
+    let image = member.memory.image.as_ref();
+    let id = image.map(|image| image.repo_digests.first().unwrap_or(&image.id).as_str());
+    id.filter(|_| attempts.last().is_some_and(|last| last.container_id.is_some()))
+}
+
+/// Why a container waits: as it says, or while a remedy is tried, as it was.
+fn trouble(member: &Member<'_>, want: Option<&Want>) -> Option<Trouble> {
+    match want? {
+        Want::Wait { trouble, .. } => trouble.clone(),
+        Want::Do(..) => {
+            let preparation = &member.memory.preparation;
+            let steps = [&preparation.volumes, &preparation.image, &preparation.spec, &preparation.create];
+            steps.into_iter().find_map(|step| match step {
+                Step::Trouble(trouble) => Some(trouble.clone()),
+                Step::Todo | Step::Running | Step::Done => None,
+            })
+        }
+        Want::Store { .. } | Want::Over => None,
+    }
 }
 
 /// Whether an exit is one that nobody knows for certain.

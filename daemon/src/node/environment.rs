@@ -29,7 +29,7 @@ pub struct References {
 pub fn references(pod: &Pod) -> References {
     let mut found = References::default();
     let Some(spec) = &pod.spec else { return found };
-    for container in &spec.containers {
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
         for from in container.env_from.iter().flatten() {
             found.config_maps.extend(from.config_map_ref.as_ref().map(|source| source.name.clone()));
             found.secrets.extend(from.secret_ref.as_ref().map(|source| source.name.clone()));
@@ -277,7 +277,9 @@ pub fn resource(
 ) -> Result<String, String> {
     let named = field.container_name.as_deref().filter(|name| !name.is_empty());
     let container = match named {
-        Some(name) => pod.spec.as_ref().and_then(|spec| spec.containers.iter().find(|one| one.name == name)),
+        Some(name) => pod.spec.as_ref().and_then(|spec| {
+            spec.init_containers.iter().flatten().chain(&spec.containers).find(|one| one.name == name)
+        }),
         None => container,
     };
     let resources = container.ok_or_else(|| format!("container {} not found", named.unwrap_or_default()))?;

@@ -3,6 +3,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::observed::SANDBOX;
 use crate::recorder::{EventSpec, EventType, Involved, Source};
 
 /// An event about the pod itself.
@@ -36,7 +37,9 @@ pub fn container(
     message: impl Into<String>,
 ) -> EventSpec {
     let mut event = pod(of, event_type, reason, message);
-    event.involved.field_path = Some(format!("spec.containers{{{container}}}"));
+    let inits = of.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let list = if inits.into_iter().any(|one| one.name == container) { "initContainers" } else { "containers" };
+    event.involved.field_path = (container != SANDBOX).then(|| format!("spec.{list}{{{container}}}"));
     event
 }
 
@@ -69,6 +72,13 @@ pub fn restart_backoff(of: &Pod, name: &str) -> EventSpec {
 #[must_use]
 pub fn killing(of: &Pod, name: &str) -> EventSpec {
     container(of, name, EventType::Normal, "Killing", format!("Stopping container {name}"))
+}
+
+/// The pod's sandbox could not be made.
+#[must_use]
+pub fn failed_sandbox(of: &Pod, error: &str) -> EventSpec {
+    let message = format!("Failed to create pod sandbox: {error}");
+    pod(of, EventType::Warning, "FailedCreatePodSandBox", message)
 }
 
 /// J-2584.

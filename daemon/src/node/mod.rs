@@ -1,8 +1,8 @@
-//! The pod runner: pods -> containers. Observes a pod, its attempts and its container, lets [`decide`] say the one next thing, and does it
+//! The pod runner: pods -> containers. Observes a pod, its attempts and its containers, lets [`decide`] say the one next thing, and does it
 //! ([`act`]), until there is something to wait for. Never sees HTTP.
 //!
 //! Owns the attempts in the store, the directories of pods, and the containers with this instance's label. All rules are in pure files:
-//! `decide`, `exit`, `spec`, `environment`, `status`, `restart`.
+//! `decide`, `life`, `exit`, `spec`, `environment`, `status`, `restart`.
 
 use std::{
     collections::HashMap,
@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use jobd_api::registry::Kind;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container as PodContainer, Pod, PodSpec};
 use tracing::debug;
 
 use crate::{
@@ -31,6 +32,7 @@ pub mod environment;
 pub mod events;
 pub mod exit;
 mod images;
+mod life;
 pub mod logs;
 pub mod observed;
 mod read;
@@ -46,7 +48,10 @@ pub mod volumes;
 use chores::Chores;
 use containers::Containers;
 use images::Images;
-use observed::{Call, History, Memory, NodeFacts, Observed, PodKey, Seen, Step};
+use observed::{
+    Call, History, Member, Memory, NodeFacts, Observed, Part, PodKey, PodMemory, Role, SANDBOX, Seen, Step,
+    needs_sandbox, roster,
+};
 use slots::Slots;
 use volumes::Directories;
 
@@ -96,7 +101,7 @@ pub(crate) struct Shared<E> {
     images: Images<E>,
     slots: Slots,
     chores: Chores,
-    memory: Mutex<HashMap<PodKey, Memory>>,
+    memory: Mutex<HashMap<PodKey, PodMemory>>,
     /// uids of deleted pods whose files, containers and attempts may still be there.
     gone: Mutex<HashMap<PodKey, Vec<String>>>,
     /// Open readers per container: it is not removed while one reads.
@@ -111,6 +116,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 enum Turn {
     /// Look again.
     Again,
+    /// The waiting events are stored; look again.
+    Told,
     /// Nothing before something changes, or this time since boot.
     Rest(Option<Duration>),
 }
@@ -149,16 +156,18 @@ impl<E: Engine> Shared<E> {
     }
 
     /// Does one thing after the other for one pod, until it has to wait.
-    async fn run_pod(&self, key: &PodKey, memory: &mut Memory) -> Result<Next, Error> {
-        let mut replayed = None;
+    async fn run_pod(&self, key: &PodKey, memory: &mut PodMemory) -> Result<Next, Error> {
+        let mut replayed = act::Replayed::new();
         // Once, and not at each turn: a pull that goes on is waited for, and its end wakes the pod.
-        if memory.preparation.image == Step::Running {
-            memory.preparation.image = Step::Todo;
+        for own in memory.containers.values_mut() {
+            if own.preparation.image == Step::Running {
+                own.preparation.image = Step::Todo;
+            }
         }
         for _ in 0..ACTIONS_MAX {
             let Some((stored, pod)) = self.pod(key).await? else {
                 self.clean_up(key, None);
-                *memory = Memory::default();
+                *memory = PodMemory::default();
                 return Ok(Next::Idle);
             };
             let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -169,50 +178,57 @@ impl<E: Engine> Shared<E> {
                 return Ok(Next::Idle);
             }
             if memory.uid != uid {
-                *memory = Memory { uid: uid.clone(), ..Memory::default() };
+                *memory = PodMemory { uid: uid.clone(), ..PodMemory::default() };
             }
+            let default = PodSpec::default();
+            let spec = pod.spec.as_ref().unwrap_or(&default);
             let attempts = self.store.attempts(&uid).await?;
             let chores = self.plan_chores(key, &uid, &attempts);
-            memory.turn_to(next_attempt(&attempts));
             let now = self.clock.now();
-            let (container, mut history) = self.observe(attempts.last(), memory, now).await;
-            history.add(replayed.as_ref());
+            let mut looks = looks(spec, &attempts, memory);
+            for look in &mut looks {
+                (look.container, look.history) = self.observe(look.attempts.last(), &mut look.memory, now).await;
+                look.history.add(look.id().and_then(|id| replayed.get(id)));
+            }
+            let first = looks.first().filter(|look| look.role == Role::Sandbox);
+            let since = first.and_then(|sandbox| Some(sandbox.attempts.last()?.created_at));
+            let members: Vec<Member<'_>> = looks.iter().map(|look| look.member(spec, since)).collect();
             let mut anchors = std::mem::take(&mut memory.anchors);
-            let observed = Observed {
-                pod: &pod,
-                attempts: &attempts,
-                container: &container,
-                history: &history,
-                memory,
-                node: &facts,
-                now,
-            };
-            let decision = decide::decide(&observed, &mut anchors);
+            let observed = Observed { pod: &pod, members: &members, node: &facts, now };
+            let decide::Decision { member, action, reason } = decide::decide(&observed, &mut anchors);
             memory.anchors = anchors;
-            debug!(
-                namespace = key.namespace,
-                pod = key.name,
-                reason = decision.reason,
-                "{}",
-                name_of(&decision.action)
-            );
+            let sandbox = first.and_then(Look::running_id).map(str::to_owned);
+            drop(members);
+            debug!(namespace = key.namespace, pod = key.name, reason, "{}", name_of(&action));
+            let Some(look) = looks.get_mut(member) else { return Ok(Next::Idle) };
+            let mut own = std::mem::take(&mut look.memory);
             let scene = act::Scene {
                 key,
                 stored: &stored,
                 pod: &pod,
-                last: attempts.last(),
-                container: &container,
+                role: look.role,
+                name: look.name(),
+                sandbox: sandbox.as_deref(),
+                last: look.attempts.last(),
+                container: &look.container,
                 now,
-                reason: decision.reason,
+                reason,
             };
-            match self.act(&scene, decision.action, memory, &mut replayed).await? {
+            let turn = self.act(&scene, action, &mut own, &mut replayed).await;
+            look.memory = own;
+            for look in looks {
+                memory.containers.insert(look.name().to_owned(), look.memory);
+            }
+            match turn? {
                 Turn::Again => {}
+                Turn::Told => memory.containers.values_mut().for_each(|one| one.events.clear()),
                 Turn::Rest(due) => {
                     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-                    if !chores && status::is_terminal(phase) && pod.metadata.deletion_timestamp.is_none() {
+                    let idle = attempts.iter().all(|attempt| attempt.state == AttemptState::Ended);
+                    if !chores && idle && status::is_terminal(phase) && pod.metadata.deletion_timestamp.is_none() {
                         // What is over costs no memory (I-5).
                         self.images.forget_pod(&uid);
-                        *memory = Memory::default();
+                        *memory = PodMemory::default();
                     }
                     let due = [due, chores.then(|| now.boot + CHORES_AGAIN)].into_iter().flatten().min();
                     return Ok(due.map_or(Next::Idle, Next::At));
@@ -274,6 +290,55 @@ impl<E: Engine> Shared<E> {
     }
 }
 
+/// One container of a pod while it is looked at.
+struct Look<'a> {
+    role: Role,
+    /// None: the sandbox.
+    spec: Option<&'a PodContainer>,
+    attempts: Vec<Attempt>,
+    memory: Memory,
+    container: Seen,
+    history: History,
+}
+
+impl<'a> Look<'a> {
+    fn name(&self) -> &'a str {
+        self.spec.map_or(SANDBOX, |spec| &spec.name)
+    }
+
+    /// Of its last attempt's container.
+    fn id(&self) -> Option<&str> {
+        self.attempts.last()?.container_id.as_deref()
+    }
+
+    fn running_id(&self) -> Option<&str> {
+        self.id().filter(|_| self.attempts.last().is_some_and(|last| last.state == AttemptState::Running))
+    }
+
+    fn member<'b>(&'b self, pod_spec: &'b PodSpec, since: Option<Timestamp>) -> Member<'b> {
+        let Self { role, spec, attempts, memory, container, history } = self;
+        let part = Part { role: *role, pod_spec, spec: *spec, attempts, since };
+        Member { part, container, history, memory }
+    }
+}
+
+/// The containers of a pod with their attempts and what is remembered of them, which is taken from `memory`.
+fn looks<'a>(spec: &'a PodSpec, attempts: &[Attempt], memory: &mut PodMemory) -> Vec<Look<'a>> {
+    let sandbox = needs_sandbox(spec).then_some((Role::Sandbox, None));
+    let others = roster(spec).into_iter().map(|(role, container)| (role, Some(container)));
+    let mut looks: Vec<Look<'a>> = Vec::new();
+    for (role, spec) in sandbox.into_iter().chain(others) {
+        let name = spec.map_or(SANDBOX, |spec| &spec.name);
+        let mut attempts: Vec<Attempt> = attempts.iter().filter(|one| one.container == name).cloned().collect();
+        attempts.sort_by_key(|one| one.attempt);
+        let mut memory = memory.containers.remove(name).unwrap_or_default();
+        memory.turn_to(next_attempt(&attempts));
+        memory.join(looks.first().filter(|first| first.role == Role::Sandbox).and_then(Look::running_id));
+        looks.push(Look { role, spec, attempts, memory, container: Seen::Unknown, history: History::default() });
+    }
+    looks
+}
+
 /// The number of the attempt that is made or under way.
 fn next_attempt(attempts: &[Attempt]) -> u32 {
     match attempts.last() {
@@ -329,9 +394,9 @@ impl<E: Engine> Controller for Node<E> {
     async fn reconcile(&self, key: &PodKey, _now: Now) -> Result<Next, Error> {
         let shared = &self.shared;
         let mut memory = lock(&shared.memory).remove(key).unwrap_or_default();
-        memory.waits_for_slot = false;
+        memory.containers.values_mut().for_each(|one| one.waits_for_slot = false);
         let result = shared.run_pod(key, &mut memory).await;
-        if !memory.waits_for_slot {
+        if !memory.containers.values().any(|one| one.waits_for_slot) {
             shared.slots.settle(key);
         }
         if memory.is_needed() {

@@ -4,9 +4,131 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container as PodContainer, Pod, PodSpec};
 
-use crate::{engine::Container, recorder::EventSpec, store::Attempt, sys::Now};
+use super::restart;
+use crate::{
+    engine::Container,
+    recorder::EventSpec,
+    store::{
+        Attempt,
+        attempts::{AttemptState, Exit},
+    },
+    sys::Now,
+};
+
+/// The sandbox among a pod's containers: no container of a manifest can be called so.
+pub const SANDBOX: &str = "POD";
+
+/// What a container is to its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Owns the network and IPC of a pod of several containers (D-202).
+    Sandbox,
+    /// Must end well before the next one starts.
+    Init,
+    /// An init container that runs on beside the regular ones.
+    Sidecar,
+    Main,
+}
+
+/// Everything the engine has to run for a pod, in the order in which it is started: the sandbox, init containers, regular containers.
+#[must_use]
+pub fn roster(spec: &PodSpec) -> Vec<(Role, &PodContainer)> {
+    let inits = spec.init_containers.iter().flatten().map(|one| match one.restart_policy.as_deref() {
+        Some("Always") => (Role::Sidecar, one),
+        Some(_) | None => (Role::Init, one),
+    });
+    inits.chain(spec.containers.iter().map(|one| (Role::Main, one))).collect()
+}
+
+/// D-201, D-202: one container alone needs no sandbox.
+#[must_use]
+pub fn needs_sandbox(spec: &PodSpec) -> bool {
+    let alone = spec.containers.len() == 1 && spec.init_containers.as_ref().is_none_or(Vec::is_empty);
+    !alone || spec.share_process_namespace == Some(true)
+}
+
+/// One container of a pod, and what became of it so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    pub role: Role,
+    pub pod_spec: &'a PodSpec,
+    /// None: the sandbox.
+    pub spec: Option<&'a PodContainer>,
+    /// Its own, oldest first.
+    pub attempts: &'a [Attempt],
+    /// When the pod's present sandbox was made: init containers that ran before run again (J-2533, J-2551).
+    pub since: Option<Timestamp>,
+}
+
+impl<'a> Part<'a> {
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.spec.map_or(SANDBOX, |spec| &spec.name)
+    }
+
+    #[must_use]
+    pub fn last(&self) -> Option<&'a Attempt> {
+        self.attempts.last()
+    }
+
+    /// No process of it runs or may run.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.last().is_none_or(|last| last.state == AttemptState::Ended)
+    }
+
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.last().is_some_and(|last| last.state == AttemptState::Running)
+    }
+
+    /// It was started at least once.
+    #[must_use]
+    pub fn ran(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.exit.is_some() || attempt.state == AttemptState::Running)
+    }
+
+    /// It was started in the present sandbox (J-2530).
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.attempts.iter().any(|attempt| {
+            let ran = attempt.exit.as_ref().is_some_and(|exit| exit.reason != "StartError");
+            self.is_present(attempt) && (ran || attempt.state == AttemptState::Running)
+        })
+    }
+
+    fn is_present(&self, attempt: &Attempt) -> bool {
+        self.since.is_none_or(|since| attempt.created_at >= since)
+    }
+
+    /// How it ended for good; none: it did not (J-2501, J-2531, J-2532).
+    #[must_use]
+    pub fn verdict(&self) -> Option<&'a Exit> {
+        let (last, spec) = (self.last()?, self.spec?);
+        let exit = last.exit.as_ref().filter(|_| last.state == AttemptState::Ended)?;
+        let over = match self.role {
+            Role::Sandbox | Role::Sidecar => false,
+            Role::Init => {
+                self.is_present(last) && (exit.exit_code == 0 || !restart::wants_restart(self.pod_spec, spec, exit))
+            }
+            Role::Main => !restart::wants_restart(self.pod_spec, spec, exit),
+        };
+        over.then_some(exit)
+    }
+
+    /// What has to come before the next one may start (J-2530).
+    #[must_use]
+    pub fn lets_pass(&self) -> bool {
+        match self.role {
+            Role::Sandbox => self.is_running(),
+            Role::Init => self.verdict().is_some_and(|exit| exit.exit_code == 0),
+            Role::Sidecar => self.started(),
+            Role::Main => true,
+        }
+    }
+}
 
 /// A pod's place in the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,13 +290,28 @@ impl Anchors {
 
 /// What the runner remembers of a pod between two looks. All of it can be lost.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct PodMemory {
     pub uid: String,
+    pub anchors: Anchors,
+    /// By name.
+    pub containers: BTreeMap<String, Memory>,
+}
+
+impl PodMemory {
+    /// There is something in it that another look would have to find out again.
+    #[must_use]
+    pub fn is_needed(&self) -> bool {
+        !self.uid.is_empty()
+    }
+}
+
+/// What the runner remembers of one container of a pod.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
     /// The attempt that `calls` and `preparation` are about.
     pub attempt: u32,
     pub calls: Calls,
     pub preparation: Preparation,
-    pub anchors: Anchors,
     /// Events that go with the next commit.
     pub events: Vec<EventSpec>,
     /// The last words of the ended container, once they were read (J-2515).
@@ -185,13 +322,20 @@ pub struct Memory {
     pub waits_for_slot: bool,
     /// What is to be created, once it is built.
     pub spec: Option<Box<crate::engine::ContainerSpec>>,
+    /// The id of the sandbox that all this is for.
+    pub sandbox: Option<String>,
 }
 
 impl Memory {
-    /// There is something in it that another look would have to find out again.
-    #[must_use]
-    pub fn is_needed(&self) -> bool {
-        !self.uid.is_empty()
+    /// Forgets what was made for another sandbox: who joins one names its id (D-202).
+    pub fn join(&mut self, sandbox: Option<&str>) {
+        if self.sandbox.as_deref() != sandbox {
+            self.sandbox = sandbox.map(str::to_owned);
+            self.calls.created = None;
+            self.calls.found = None;
+            self.preparation.spec = Step::Todo;
+            self.spec = None;
+        }
     }
 
     /// Forgets what belongs to another attempt.
@@ -220,23 +364,22 @@ pub struct NodeFacts {
     pub instance: String,
 }
 
-/// A pod and everything known about it, at one moment.
+/// One container of a pod and everything known about it.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    pub pod: &'a Pod,
-    /// Attempts of the pod's container, oldest first.
-    pub attempts: &'a [Attempt],
+pub struct Member<'a> {
+    pub part: Part<'a>,
     /// The container of the last attempt.
     pub container: &'a Seen,
     pub history: &'a History,
     pub memory: &'a Memory,
-    pub node: &'a NodeFacts,
-    pub now: Now,
 }
 
-impl<'a> Observed<'a> {
-    #[must_use]
-    pub fn last(&self) -> Option<&'a Attempt> {
-        self.attempts.last()
-    }
+/// A pod and everything known about it, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    pub pod: &'a Pod,
+    /// In the order of [`roster`], the sandbox first if there is one.
+    pub members: &'a [Member<'a>],
+    pub node: &'a NodeFacts,
+    pub now: Now,
 }

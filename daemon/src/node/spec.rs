@@ -9,8 +9,13 @@ use std::{
 use jobd_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SecurityContext};
 
-use super::{containers::label, environment::Environment, events, observed::NodeFacts};
-use crate::engine::{ContainerSpec, Image, Mount, Network};
+use super::{
+    containers::label,
+    environment::Environment,
+    events,
+    observed::{NodeFacts, SANDBOX, roster},
+};
+use crate::engine::{ContainerSpec, Image, Mount, Network, pause};
 
 /// Annotation of a pod that needs no network: `none`. Such a container starts faster (D-210, D-212).
 pub const NETWORK_ANNOTATION: &str = "jobd/network";
@@ -36,6 +41,8 @@ pub struct Parts<'a> {
     /// Path -> options.
     pub tmpfs: BTreeMap<String, String>,
     pub node: &'a NodeFacts,
+    /// The id of the container whose network, IPC and perhaps processes it shares (D-202).
+    pub sandbox: Option<&'a str>,
 }
 
 /// The deterministic name of an attempt's container (D-401).
@@ -68,14 +75,13 @@ pub fn hostname(pod: &Pod) -> String {
 /// # Errors
 /// The text of the `CreateContainerConfigError` (J-2511).
 pub fn build(parts: Parts<'_>) -> Result<ContainerSpec, String> {
-    let Parts { pod, container, attempt, environment, image, mounts, tmpfs, node } = parts;
+    let Parts { pod, container, attempt, environment, image, mounts, tmpfs, node, sandbox } = parts;
     let default = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&default);
     let pod_security = spec.security_context.clone().unwrap_or_default();
     let security = container.security_context.clone().unwrap_or_default();
     check_non_root(pod, container, &pod_security, &security, image)?;
     let host_network = spec.host_network.unwrap_or_default();
-    let no_network = has_no_network(pod) && !host_network;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let words = |list: &Option<Vec<String>>| {
         let list = list.as_ref().filter(|list| !list.is_empty())?;
@@ -85,27 +91,28 @@ pub fn build(parts: Parts<'_>) -> Result<ContainerSpec, String> {
     let mut created = ContainerSpec {
         name: name(&uid, &container.name, attempt),
         image: container.image.clone().unwrap_or_default(),
-        labels: labels(pod, container, attempt, node),
+        labels: labels(pod, &container.name, attempt, kind(spec, &container.name), node),
         // Absent keeps the image's; an empty list would remove it (D-301).
         entrypoint: words(&container.command),
         cmd: words(&container.args),
         env: environment.lines(),
         working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
-        hostname: (!host_network).then(|| hostname(pod)),
+        hostname: (!host_network && sandbox.is_none()).then(|| hostname(pod)),
         user: user(&pod_security, &security, image),
         supplementary_groups: groups(&pod_security),
         tty: container.tty.unwrap_or_default(),
         stdin: container.stdin.unwrap_or_default(),
         stdin_once: container.stdin_once.unwrap_or_default(),
-        network: match (host_network, no_network) {
-            (true, _) => Network::Host,
-            (false, true) => Network::Disabled,
-            (false, false) => Network::Bridge,
+        network: match sandbox {
+            Some(sandbox) if !host_network => Network::Container(sandbox.to_owned()),
+            Some(_) | None => network(pod),
         },
-        ipc: spec.host_ipc.unwrap_or_default().then(|| "host".to_owned()),
-        pid: spec.host_pid.unwrap_or_default().then(|| "host".to_owned()),
-        // Without a network the hosts file is ours (D-212).
-        extra_hosts: if no_network { Vec::new() } else { extra_hosts(spec) },
+        ipc: if spec.host_ipc.unwrap_or_default() { Some("host".to_owned()) } else { sandbox.map(joined) },
+        pid: if spec.host_pid.unwrap_or_default() {
+            Some("host".to_owned())
+        } else {
+            sandbox.filter(|_| spec.share_process_namespace == Some(true)).map(joined)
+        },
         mounts,
         tmpfs,
         pids_limit: (node.pids_limit > 0).then_some(node.pids_limit),
@@ -115,32 +122,81 @@ pub fn build(parts: Parts<'_>) -> Result<ContainerSpec, String> {
         cap_add: capabilities.add.unwrap_or_default(),
         cap_drop: capabilities.drop.unwrap_or_default(),
         security_opt: security_options(&pod_security, &security)?,
-        sysctls: pod_security
-            .sysctls
-            .iter()
-            .flatten()
-            .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()))
-            .collect(),
-        ports: ports(container),
         ..ContainerSpec::default()
     };
-    dns(spec, &mut created);
+    if sandbox.is_none() {
+        own_namespaces(pod, &mut created);
+    }
     limits(container.resources.as_ref(), node, &mut created)?;
     created.labels.insert(label::SPEC_HASH.to_owned(), hash(&created));
     Ok(created)
 }
 
+/// The request for a pod's sandbox (D-202, D-207): what the engine refuses in containers that join another is all here (D-203).
+#[must_use]
+pub fn sandbox(pod: &Pod, attempt: u32, node: &NodeFacts) -> ContainerSpec {
+    let default = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&default);
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let mut created = ContainerSpec {
+        name: name(uid, SANDBOX, attempt),
+        image: pause::IMAGE.to_owned(),
+        labels: labels(pod, SANDBOX, attempt, "sandbox", node),
+        hostname: (!spec.host_network.unwrap_or_default()).then(|| hostname(pod)),
+        network: network(pod),
+        ipc: Some(if spec.host_ipc.unwrap_or_default() { "host" } else { "shareable" }.to_owned()),
+        pid: spec.host_pid.unwrap_or_default().then(|| "host".to_owned()),
+        read_only_root: true,
+        no_new_privileges: true,
+        cap_drop: vec!["ALL".to_owned()],
+        ..ContainerSpec::default()
+    };
+    own_namespaces(pod, &mut created);
+    created.labels.insert(label::SPEC_HASH.to_owned(), hash(&created));
+    created
+}
+
+/// D-212.
+fn network(pod: &Pod) -> Network {
+    let host = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
+    match (host, has_no_network(pod)) {
+        (true, _) => Network::Host,
+        (false, true) => Network::Disabled,
+        (false, false) => Network::Bridge,
+    }
+}
+
+fn joined(sandbox: &str) -> String {
+    format!("container:{sandbox}")
+}
+
+/// What belongs to the network and the other namespaces, and so to the container that owns them: ports, names, kernel parameters.
+fn own_namespaces(pod: &Pod, created: &mut ContainerSpec) {
+    let Some(spec) = &pod.spec else { return };
+    // Without a network the hosts file is ours (D-212).
+    created.extra_hosts = if network(pod) == Network::Disabled { Vec::new() } else { extra_hosts(spec) };
+    created.ports = roster(spec).into_iter().flat_map(|(_, container)| ports(container)).collect();
+    let sysctls = spec.security_context.iter().flat_map(|security| security.sysctls.iter().flatten());
+    created.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();
+    dns(spec, created);
+}
+
+fn kind(spec: &PodSpec, container: &str) -> &'static str {
+    let init = spec.init_containers.iter().flatten().any(|one| one.name == container);
+    if init { "init" } else { "main" }
+}
+
 /// D-402.
-fn labels(pod: &Pod, container: &Container, attempt: u32, node: &NodeFacts) -> BTreeMap<String, String> {
+fn labels(pod: &Pod, container: &str, attempt: u32, kind: &str, node: &NodeFacts) -> BTreeMap<String, String> {
     let metadata = &pod.metadata;
     let labels = [
         (label::INSTANCE, node.instance.clone()),
         (label::NAMESPACE, metadata.namespace.clone().unwrap_or_default()),
         (label::POD, metadata.name.clone().unwrap_or_default()),
         (label::UID, metadata.uid.clone().unwrap_or_default()),
-        (label::CONTAINER, container.name.clone()),
+        (label::CONTAINER, container.to_owned()),
         (label::ATTEMPT, attempt.to_string()),
-        (label::KIND, "main".to_owned()),
+        (label::KIND, kind.to_owned()),
     ];
     labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

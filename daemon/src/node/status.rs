@@ -1,4 +1,4 @@
-//! What a pod's status says, from its attempts and its container (J-2501 to J-2516, J-2540 to J-2542). One container per pod.
+//! What a pod's status says, from the attempts and the containers of all its parts (J-2501 to J-2516, J-2540 to J-2542).
 #![deny(clippy::disallowed_methods)]
 
 use jiff::Timestamp;
@@ -10,10 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::{
-    observed::{NodeFacts, Trouble},
-    restart,
-};
+use super::observed::{NodeFacts, Part, Role, Trouble};
 use crate::{
     engine::Container,
     store::{
@@ -59,19 +56,45 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
     pub pod: &'a Pod,
-    /// Oldest first.
-    pub attempts: &'a [Attempt],
+    /// In the order of their start.
+    pub members: &'a [Shown<'a>],
+    pub ending: Ending,
+    /// What ended it from outside.
+    pub disruption: Option<&'a str>,
+    pub node: &'a NodeFacts,
+    pub now: Timestamp,
+}
+
+/// One container in the picture.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    pub part: Part<'a>,
     /// The inspected container of the last attempt.
     pub container: Option<&'a Container>,
     /// Why the next attempt waits, if there is trouble.
     pub trouble: Option<&'a Trouble>,
-    pub ending: Ending,
-    /// What ended it from outside.
-    pub disruption: Option<&'a str>,
-    /// For the status; none: as it was.
+    /// None: as it was.
     pub image_id: Option<&'a str>,
-    pub node: &'a NodeFacts,
-    pub now: Timestamp,
+}
+
+impl<'a> Picture<'a> {
+    fn of(&self, role: Role) -> impl Iterator<Item = &'a Shown<'a>> {
+        self.members.iter().filter(move |shown| shown.part.role == role)
+    }
+
+    /// All but the sandbox, which clients do not see.
+    fn containers(&self) -> impl Iterator<Item = &'a Shown<'a>> {
+        self.members.iter().filter(|shown| shown.part.role != Role::Sandbox)
+    }
+
+    fn init_containers(&self) -> impl Iterator<Item = &'a Shown<'a>> {
+        self.members.iter().filter(|shown| matches!(shown.part.role, Role::Init | Role::Sidecar))
+    }
+
+    /// Init containers that the others still wait for.
+    fn incomplete(&self) -> Vec<&'a str> {
+        self.init_containers().filter(|shown| !shown.part.lets_pass()).map(|shown| shown.part.name()).collect()
+    }
 }
 
 /// The phase is final.
@@ -83,7 +106,7 @@ pub fn is_terminal(phase: Option<&str>) -> bool {
 /// The whole status. What the runner does not own (foreign conditions, QoS class, …) stays as it is.
 #[must_use]
 pub fn build(picture: &Picture<'_>) -> PodStatus {
-    let Picture { pod, container, ending, node, now, .. } = *picture;
+    let Picture { pod, ending, node, now, .. } = *picture;
     let old = pod.status.clone().unwrap_or_default();
     let mut status = old.clone();
     let was_terminal = is_terminal(old.phase.as_deref());
@@ -100,70 +123,74 @@ pub fn build(picture: &Picture<'_>) -> PodStatus {
         status.host_ip = Some(node.host_ip.clone());
         status.host_ips = Some(vec![HostIP { ip: node.host_ip.clone() }]);
     }
-    if let Some(ip) = pod_ip(pod, container, node) {
+    if let Some(ip) = pod_ip(picture) {
         status.pod_ip = Some(ip.clone());
         status.pod_ips = Some(vec![PodIP { ip }]);
     }
-    status.container_statuses = Some(vec![container_status(picture, &phase)]);
+    let mut main: Vec<_> = picture.of(Role::Main).map(|shown| container_status(picture, shown, &phase)).collect();
+    main.sort_by(|one, other| one.name.cmp(&other.name));
+    status.container_statuses = Some(main);
+    let init: Vec<_> = picture.init_containers().map(|shown| container_status(picture, shown, &phase)).collect();
+    status.init_container_statuses = Some(init).filter(|init| !init.is_empty());
     status.observed_generation = pod.metadata.generation;
     status.conditions = Some(conditions(picture, &phase));
     status.phase = Some(phase);
     status
 }
 
-/// J-2502 for one container.
+/// J-2502 to J-2505.
 fn phase(picture: &Picture<'_>) -> &'static str {
-    let Picture { pod, attempts, ending, .. } = *picture;
-    let Some(last) = attempts.last() else {
-        return if ending == Ending::No { "Pending" } else { "Failed" };
-    };
-    match last.state {
-        AttemptState::Running => "Running",
-        AttemptState::Creating | AttemptState::Starting | AttemptState::Fencing => started_phase(attempts),
-        AttemptState::Ended => match (&last.exit, ending) {
-            (_, Ending::Failed(_)) => "Failed",
-            (Some(exit), Ending::Deleted) if exit.exit_code == 0 => "Succeeded",
-            (Some(_) | None, Ending::Deleted) => "Failed",
-            (None, Ending::No) => started_phase(attempts),
-            (Some(exit), Ending::No) => {
-                if restarts(pod, exit) {
-                    "Running"
-                } else if exit.exit_code == 0 {
-                    "Succeeded"
-                } else {
-                    "Failed"
-                }
-            }
-        },
+    let main = || picture.of(Role::Main).map(|shown| shown.part);
+    let init = || picture.init_containers().map(|shown| shown.part);
+    let settled = picture.containers().all(|shown| shown.part.is_settled());
+    let ran = main().any(|part| part.ran());
+    // A terminal phase is not said while something runs (J-2503).
+    match picture.ending {
+        Ending::Failed(_) if settled => return "Failed",
+        Ending::Deleted if settled => {
+            let code = |part: Part<'_>| part.last().and_then(|last| last.exit.as_ref()).map(|exit| exit.exit_code);
+            return if main().all(|part| code(part) == Some(0)) { "Succeeded" } else { "Failed" };
+        }
+        Ending::No | Ending::Deleted | Ending::Failed(_) => {}
     }
+    if init().any(|part| part.verdict().is_some_and(|exit| exit.exit_code != 0)) {
+        return match (settled, ran) {
+            (true, _) => "Failed",
+            (false, true) => "Running",
+            (false, false) => "Pending",
+        };
+    }
+    if !ran && init().any(|part| !part.lets_pass()) {
+        return "Pending";
+    }
+    if settled && main().all(|part| part.verdict().is_some()) {
+        let well = main().all(|part| part.verdict().is_some_and(|exit| exit.exit_code == 0));
+        return if well { "Succeeded" } else { "Failed" };
+    }
+    // A container that ran before keeps its pod `Running` between two attempts (J-2505).
+    if main().any(|part| !part.ran()) { "Pending" } else { "Running" }
 }
 
-/// A pod whose container ran before stays `Running` between two attempts (J-2505).
-fn started_phase(attempts: &[Attempt]) -> &'static str {
-    if attempts.iter().any(|attempt| attempt.exit.is_some()) { "Running" } else { "Pending" }
-}
-
-fn restarts(pod: &Pod, exit: &Exit) -> bool {
-    let spec = pod.spec.as_ref();
-    spec.is_some_and(|spec| spec.containers.first().is_some_and(|one| restart::wants_restart(spec, one, exit)))
-}
-
-fn pod_ip(pod: &Pod, container: Option<&Container>, node: &NodeFacts) -> Option<String> {
-    let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
-    let container = container?;
-    let ip = if host_network { &node.host_ip } else { &container.ip };
+fn pod_ip(picture: &Picture<'_>) -> Option<String> {
+    let host_network = picture.pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
+    // The sandbox, or the only container.
+    let container = picture.members.first()?.container?;
+    let ip = if host_network { &picture.node.host_ip } else { &container.ip };
     (!ip.is_empty()).then(|| ip.clone())
 }
 
-fn container_status(picture: &Picture<'_>, phase: &str) -> ContainerStatus {
-    let Picture { pod, attempts, container, trouble, image_id, .. } = *picture;
-    let old = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first());
-    let (name, image) = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.containers.first())
-        .map(|one| (one.name.clone(), one.image.clone().unwrap_or_default()))
-        .unwrap_or_default();
+fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> ContainerStatus {
+    let Shown { part, container, trouble, image_id } = *of;
+    let attempts = part.attempts;
+    let statuses = picture.pod.status.as_ref();
+    let statuses = statuses.and_then(|status| match part.role {
+        Role::Sandbox | Role::Main => status.container_statuses.as_ref(),
+        Role::Init | Role::Sidecar => status.init_container_statuses.as_ref(),
+    });
+    let old = statuses.and_then(|statuses| statuses.iter().find(|status| status.name == part.name()));
+    let image = part.spec.and_then(|spec| spec.image.clone()).unwrap_or_default();
+    // A pod whose init containers never let it begin is over without the others (J-2531).
+    let missed = is_terminal(Some(phase)) && (part.role != Role::Main || !picture.incomplete().is_empty());
     // Attempts that were started, the shown one last.
     let mut started: Vec<&Attempt> =
         attempts.iter().filter(|attempt| attempt.exit.is_some() || attempt.state == AttemptState::Running).collect();
@@ -181,20 +208,24 @@ fn container_status(picture: &Picture<'_>, phase: &str) -> ContainerStatus {
             }
         }
         Some(shown) if is_last && (is_terminal(Some(phase)) || trouble.is_none()) => terminated(shown),
-        None if is_terminal(Some(phase)) => terminated_with(&never_located(), None),
+        None if is_terminal(Some(phase)) && !missed => terminated_with(&never_located(), None),
         Some(shown) if is_terminal(Some(phase)) => terminated(shown),
-        Some(_) | None => waiting(trouble),
+        Some(_) | None => waiting(trouble, picture),
     };
     if state.waiting.is_none() {
         started.pop();
     }
     let running = state.running.is_some();
+    let ready = match part.role {
+        Role::Sandbox | Role::Sidecar | Role::Main => running,
+        Role::Init => state.terminated.as_ref().is_some_and(|end| end.exit_code == 0),
+    };
     ContainerStatus {
-        name,
+        name: part.name().to_owned(),
         image,
         image_id: image_id.map_or_else(|| old.map(|old| old.image_id.clone()).unwrap_or_default(), str::to_owned),
         container_id: shown.and_then(|shown| shown.container_id.as_deref().map(docker_id)),
-        ready: running,
+        ready,
         started: Some(running),
         restart_count: shown.map_or(0, |shown| i32::try_from(shown.attempt).unwrap_or(i32::MAX)),
         state: Some(state),
@@ -208,11 +239,13 @@ fn docker_id(id: &str) -> String {
     format!("docker://{id}")
 }
 
-fn waiting(trouble: Option<&Trouble>) -> ContainerState {
+/// J-2510.
+fn waiting(trouble: Option<&Trouble>, picture: &Picture<'_>) -> ContainerState {
     let (reason, message) = match trouble {
         Some(Trouble { reason, message, .. }) => {
             (reason.clone(), Some(message.clone()).filter(|text| !text.is_empty()))
         }
+        None if picture.init_containers().next().is_some() => ("PodInitializing".to_owned(), None),
         None => ("ContainerCreating".to_owned(), None),
     };
     ContainerState {
@@ -261,25 +294,49 @@ fn conditions(picture: &Picture<'_>, phase: &str) -> Vec<PodCondition> {
     let old: &[PodCondition] = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let mut conditions: Vec<PodCondition> =
         old.iter().filter(|condition| !OWN_CONDITIONS.contains(&condition.type_.as_str())).cloned().collect();
-    if phase == "Failed"
+    // Also while others of the pod still run: what failed for good makes it fail (J-2502).
+    let fails = phase == "Failed"
+        || picture.containers().any(|shown| shown.part.verdict().is_some_and(|exit| exit.exit_code != 0));
+    if fails
         && let Some(message) = disruption
         && !has_condition(&conditions, "DisruptionTarget")
     {
         let wanted = ("True", Some(DISRUPTION_REASON), Some(message.to_owned()));
         conditions.push(condition(picture, old, "DisruptionTarget", wanted));
     }
-    let name = pod.spec.as_ref().and_then(|spec| spec.containers.first()).map_or("", |one| one.name.as_str());
-    let runs = picture.attempts.last().is_some_and(|last| last.state == AttemptState::Running);
+    let mut unready: Vec<&str> = picture
+        .containers()
+        .map(|shown| shown.part)
+        .filter(|part| part.role != Role::Init && !part.is_running())
+        .map(|part| part.name())
+        .collect();
+    unready.sort_unstable();
     let ready = match phase {
         "Succeeded" => ("False", Some("PodCompleted"), None),
         "Failed" => ("False", Some("PodFailed"), None),
-        _ if runs => ("True", None, None),
-        _ => ("False", Some("ContainersNotReady"), Some(format!("containers with unready status: [{name}]"))),
+        _ if unready.is_empty() => ("True", None, None),
+        _ => {
+            let message = format!("containers with unready status: [{}]", unready.join(" "));
+            ("False", Some("ContainersNotReady"), Some(message))
+        }
+    };
+    let incomplete = picture.incomplete();
+    let initialized = if phase == "Succeeded" {
+        ("True", Some("PodCompleted"), None)
+    } else if incomplete.is_empty() {
+        ("True", None, None)
+    } else {
+        let message = format!("containers with incomplete status: [{}]", incomplete.join(" "));
+        ("False", Some("ContainersNotInitialized"), Some(message))
+    };
+    let has_network = match picture.of(Role::Sandbox).next() {
+        Some(sandbox) => sandbox.part.is_running() && !is_terminal(Some(phase)),
+        None => phase == "Running",
     };
     for type_ in OWN_CONDITIONS {
         let wanted = match type_ {
-            "PodReadyToStartContainers" => (if phase == "Running" { "True" } else { "False" }, None, None),
-            "Initialized" => ("True", (phase == "Succeeded").then_some("PodCompleted"), None),
+            "PodReadyToStartContainers" => (if has_network { "True" } else { "False" }, None, None),
+            "Initialized" => initialized.clone(),
             "PodScheduled" => ("True", None, None),
             _ => ready.clone(),
         };

@@ -13,6 +13,15 @@ const MESSAGE_MAX: usize = 4096;
 pub const FALLBACK_BYTES: usize = 2048;
 pub const FALLBACK_LINES: usize = 80;
 
+/// J-2515: what all containers of a pod may say together.
+const POD_MAX: usize = 12 * 1024;
+
+/// A container's share of that.
+#[must_use]
+pub fn share(text: String, containers: usize) -> String {
+    cut(text, MESSAGE_MAX.min(POD_MAX / containers.max(1)))
+}
+
 /// Where an attempt's file is.
 #[must_use]
 pub fn path(pod_dir: &Path, container: &str, attempt: u32) -> PathBuf {
@@ -42,13 +51,13 @@ pub fn read(path: &Path) -> String {
         let _ = file.take(MESSAGE_MAX as u64).read_to_end(&mut bytes);
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    cut(text)
+    cut(text, MESSAGE_MAX)
 }
 
 /// U+FFFD is longer than the byte it stands for.
-fn cut(mut text: String) -> String {
-    if text.len() > MESSAGE_MAX {
-        let mut end = MESSAGE_MAX;
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let mut end = most;
         while !text.is_char_boundary(end) {
             end -= 1;
         }
@@ -85,6 +94,8 @@ mod tests {
         fs::write(&file, vec![0xff; 4096]).unwrap();
         assert!(read(&file).len() <= 4096);
         assert_eq!(from_log(&[b'x'; 5000]).len(), 2048);
+        assert_eq!(share("a".repeat(5000), 1).len(), 4096);
+        assert_eq!(share("a".repeat(5000), 6).len(), 2048);
     }
 
     #[test]

@@ -15,10 +15,6 @@ type Feature<T> = (&'static str, fn(&T) -> bool);
 
 /// Fields of the pod.
 const POD: &[Feature<PodSpec>] = &[
-    // The node runs one container, without a sandbox: these two go together.
-    ("initContainers", |spec| !list(&spec.init_containers).is_empty()),
-    ("containers", |spec| spec.containers.len() > 1),
-    ("shareProcessNamespace", |spec| spec.share_process_namespace == Some(true)),
     ("runtimeClassName", |spec| !text(&spec.runtime_class_name).is_empty()),
     ("overhead", |spec| spec.overhead.as_ref().is_some_and(|overhead| !overhead.is_empty())),
     ("resourceClaims", |spec| !list(&spec.resource_claims).is_empty()),
@@ -56,7 +52,6 @@ const CONTAINER: &[Feature<Container>] = &[
     ("lifecycle.stopSignal", |container| {
         container.lifecycle.as_ref().is_some_and(|lifecycle| !text(&lifecycle.stop_signal).is_empty())
     }),
-    ("restartPolicy", |container| !text(&container.restart_policy).is_empty()),
     ("restartPolicyRules", |container| !list(&container.restart_policy_rules).is_empty()),
     ("volumeDevices", |container| !list(&container.volume_devices).is_empty()),
     ("resources.claims", |container| {
@@ -104,7 +99,13 @@ pub(super) fn refuse(spec: &PodSpec, path: &Path) -> FieldErrors {
     let containers = [("initContainers", list(&spec.init_containers)), ("containers", &spec.containers)];
     for (field, containers) in containers {
         for (index, container) in containers.iter().enumerate() {
-            refuse_container(&mut errors, container, &path.child(field).index(index));
+            let path = path.child(field).index(index);
+            let policy = text(&container.restart_policy);
+            // `Always` makes a sidecar of an init container; the other rules of single containers are not run.
+            if !policy.is_empty() && (field, policy) != ("initContainers", "Always") {
+                errors.forbidden(&path.child("restartPolicy"), NOT_RUN);
+            }
+            refuse_container(&mut errors, container, &path);
         }
     }
     for (index, volume) in list(&spec.volumes).iter().enumerate() {

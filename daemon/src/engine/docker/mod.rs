@@ -11,10 +11,12 @@ use std::{
 use bollard::{
     Docker,
     query_parameters::{
-        CreateContainerOptions, CreateImageOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
-        ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions, TopOptions,
+        CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions, InspectContainerOptions,
+        KillContainerOptions, ListContainersOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+        TopOptions,
     },
 };
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use jiff::Timestamp;
 use tokio::sync::RwLock;
@@ -226,6 +228,18 @@ impl Engine for DockerEngine {
         while let Some(line) = progress.next().await {
             if let Err(error) = line {
                 return Err(self.failed(Call::Pull, error).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_image(&self, archive: Bytes) -> Result<(), Error> {
+        let client = self.client().await?;
+        let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
+        let mut progress = Box::pin(client.import_image(options, bollard::body_full(archive), None));
+        while let Some(line) = progress.next().await {
+            if let Err(error) = line {
+                return Err(self.failed(Call::Other, error).await);
             }
         }
         Ok(())

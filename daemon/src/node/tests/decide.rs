@@ -9,7 +9,7 @@ use crate::{
     engine::{Container, ContainerStatus},
     node::{
         decide::{Action, Decision, Signal, decide},
-        observed::{Anchors, Call, Died, Evidence, History, Memory, Observed, Seen, Step, Trouble},
+        observed::{Anchors, Call, Died, Evidence, History, Member, Memory, Observed, Part, Role, Seen, Step, Trouble},
         status::UNKNOWN,
     },
     store::{
@@ -36,7 +36,7 @@ fn case(state: Option<AttemptState>) -> Case {
         attempts,
         container: Seen::Unknown,
         history: History::default(),
-        memory: Memory { uid: "u".to_owned(), ..Memory::default() },
+        memory: Memory::default(),
         seconds: 100,
     }
 }
@@ -110,19 +110,17 @@ impl Case {
         let pod = pod(self.pod.clone());
         let boot = Duration::from_secs(u64::from(self.seconds));
         let now = Now { wall: at(i64::from(self.seconds)), boot };
-        let mut anchors = Anchors::default();
-        decide(
-            &Observed {
-                pod: &pod,
-                attempts: &self.attempts,
-                container: &self.container,
-                history: &self.history,
-                memory: &self.memory,
-                node: &facts(),
-                now,
-            },
-            &mut anchors,
-        )
+        let pod_spec = pod.spec.as_ref().unwrap();
+        let part = Part {
+            role: Role::Main,
+            pod_spec,
+            spec: pod_spec.containers.first(),
+            attempts: &self.attempts,
+            since: None,
+        };
+        let Self { container, history, memory, .. } = self;
+        let members = [Member { part, container, history, memory }];
+        decide(&Observed { pod: &pod, members: &members, node: &facts(), now }, &mut Anchors::default())
     }
 
     /// The situation after the status was written that is wanted first.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::observed::NodeFacts;
 
 mod decide;
+mod multi;
 mod spec;
 mod status;
 mod stories;

@@ -54,6 +54,7 @@ fn built_with(changes: Value, image: Image) -> Result<ContainerSpec, String> {
         mounts: Vec::new(),
         tmpfs: BTreeMap::new(),
         node: &facts(),
+        sandbox: None,
     })
 }
 

@@ -1,13 +1,14 @@
 //! `status`: what clients read of a pod at each stage of its life.
 
 use expect_test::{Expect, expect};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::{at, facts, pod};
 use crate::{
     node::{
-        observed::Trouble,
-        status::{DEADLINE_EXCEEDED, Ending, Picture, build},
+        observed::{Part, Role, Trouble},
+        status::{DEADLINE_EXCEEDED, Ending, Picture, Shown, build},
     },
     store::{
         Attempt,
@@ -54,20 +55,18 @@ fn render(status: &Value) -> String {
     )
 }
 
+fn shown<'a>(pod: &'a Pod, attempts: &'a [Attempt], trouble: Option<&'a Trouble>) -> Shown<'a> {
+    let pod_spec = pod.spec.as_ref().unwrap();
+    let part = Part { role: Role::Main, pod_spec, spec: pod_spec.containers.first(), attempts, since: None };
+    Shown { part, container: None, trouble, image_id: None }
+}
+
 #[track_caller]
 fn check(changes: Value, attempts: &[Attempt], ending: Ending, trouble: Option<&Trouble>, want: Expect) {
     let pod = pod(changes);
-    let status = build(&Picture {
-        pod: &pod,
-        attempts,
-        container: None,
-        trouble,
-        ending,
-        disruption: Some("why"),
-        image_id: None,
-        node: &facts(),
-        now: at(100),
-    });
+    let members = [shown(&pod, attempts, trouble)];
+    let status =
+        build(&Picture { pod: &pod, members: &members, ending, disruption: Some("why"), node: &facts(), now: at(100) });
     want.assert_eq(&render(&serde_json::to_value(&status).unwrap()));
 }
 
@@ -219,12 +218,9 @@ fn transition_times_move_only_with_the_status_j2540() {
     let attempts = [attempt(0, AttemptState::Running, None)];
     let status = build(&Picture {
         pod: &old,
-        attempts: &attempts,
-        container: None,
-        trouble: None,
+        members: &[shown(&old, &attempts, None)],
         ending: Ending::No,
         disruption: None,
-        image_id: None,
         node: &facts(),
         now: at(100),
     });

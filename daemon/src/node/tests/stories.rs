@@ -41,11 +41,11 @@ impl Clock for TestClock {
     }
 }
 
-struct World {
+pub(super) struct World {
     dir: tempfile::TempDir,
     clock: Arc<TestClock>,
     store: Store,
-    engine: ScriptedEngine,
+    pub(super) engine: ScriptedEngine,
     node: Node<ScriptedEngine>,
     events: Option<BoxStream<'static, Result<Event, Error>>>,
     uid: String,
@@ -54,7 +54,7 @@ struct World {
 const FIRST: &str = "jobd-u-main-0";
 
 impl World {
-    async fn new(changes: Value) -> Self {
+    pub(super) async fn new(changes: Value) -> Self {
         // In memory where there is such a place: thousands of commits.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let clock = Arc::new(TestClock(Mutex::new(Duration::from_secs(1000))));
@@ -94,7 +94,7 @@ impl World {
         self.put(&pod).await;
     }
 
-    async fn delete(&mut self, grace: i64) {
+    pub(super) async fn delete(&mut self, grace: i64) {
         let deleted = self.clock.now().wall.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap();
         self.change(json!({"metadata": {
             "deletionTimestamp": deleted.to_string(), "deletionGracePeriodSeconds": grace,
@@ -106,15 +106,15 @@ impl World {
         self.store.get(&store::Key::new(Kind::Pod, "default", "p")).await.unwrap()
     }
 
-    async fn pod(&self) -> Option<Pod> {
+    pub(super) async fn pod(&self) -> Option<Pod> {
         self.stored().await.map(|stored| stored.typed().unwrap())
     }
 
-    async fn phase(&self) -> String {
+    pub(super) async fn phase(&self) -> String {
         self.pod().await.and_then(|pod| pod.status?.phase).unwrap_or_else(|| "gone".to_owned())
     }
 
-    async fn attempts(&self) -> Vec<Attempt> {
+    pub(super) async fn attempts(&self) -> Vec<Attempt> {
         self.store.attempts(&self.uid).await.unwrap()
     }
 
@@ -139,12 +139,12 @@ impl World {
         }
     }
 
-    fn advance(&self, seconds: u64) {
+    pub(super) fn advance(&self, seconds: u64) {
         *self.clock.0.lock().unwrap() += Duration::from_secs(seconds);
     }
 
     /// Everything that follows without the clock.
-    async fn settle(&mut self) -> Next {
+    pub(super) async fn settle(&mut self) -> Next {
         for _ in 0..20 {
             self.drain();
             let before = (self.store.latest(), self.attempts().await, self.engine.calls().len());
@@ -160,10 +160,19 @@ impl World {
     }
 
     /// The daemon dies and is started again.
-    async fn crash(&mut self) {
+    pub(super) async fn crash(&mut self) {
         self.events = None;
         self.node = node(&self.dir, &self.clock, &self.store, &self.engine);
         self.connect().await;
+    }
+
+    /// Everything that follows within some seconds.
+    pub(super) async fn settle_for(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.settle().await;
+            self.advance(1);
+        }
+        self.settle().await;
     }
 
     async fn log(&self, attempt: u32) -> Result<String, String> {
@@ -433,10 +442,12 @@ async fn interrupted<T>(future: impl Future<Output = T>, mut polls: u32) -> Opti
 }
 
 /// One random life of a pod.
-async fn live(seed: u64) {
+async fn live(seed: u64, containers: Value) {
     let mut random = StdRng::seed_from_u64(seed);
     let policy = if random.random_bool(0.5) { "Never" } else { "OnFailure" };
-    let mut world = World::new(json!({"spec": {"restartPolicy": policy}})).await;
+    let mut spec = json!({"restartPolicy": policy});
+    super::merge(&mut spec, containers);
+    let mut world = World::new(json!({"spec": spec})).await;
     let mut orphans = false;
     for _ in 0..random.random_range(5..40) {
         match random.random_range(0..15) {
@@ -450,7 +461,9 @@ async fn live(seed: u64) {
             5..7 => world.drain(),
             7 => world.node.do_chores().await,
             8 => {
-                if let Some(name) = world.engine.alive().first() {
+                let alive = world.engine.alive();
+                if !alive.is_empty() {
+                    let name = &alive[random.random_range(0..alive.len())];
                     world.engine.finish(name, random.random_range(0..2));
                 }
             }
@@ -488,7 +501,8 @@ async fn live(seed: u64) {
     world.connect().await;
     for _ in 0..40 {
         world.settle().await;
-        for name in world.engine.alive() {
+        // A pause container ends only when it is told to.
+        for name in world.engine.alive().into_iter().filter(|name| orphans || !name.contains("-POD-")) {
             world.engine.finish(&name, 0);
         }
         world.advance(60);
@@ -508,7 +522,7 @@ async fn live(seed: u64) {
     assert!(world.engine.names().is_empty(), "seed {seed}: {:?} left", world.engine.names());
     assert!(orphans || world.engine.alive().is_empty(), "seed {seed}");
     for attempt in world.attempts().await {
-        let ran = world.engine.runs().get(&super::super::spec::name("u", "main", attempt.attempt)).copied();
+        let ran = world.engine.runs().get(&super::super::spec::name("u", &attempt.container, attempt.attempt)).copied();
         let claimed = attempt.exit.as_ref().is_some_and(|exit| exit.reason == "Completed" || exit.reason == "Error");
         assert!(!claimed || ran == Some(1), "seed {seed}: {attempt:?} is said to have run");
     }
@@ -525,6 +539,14 @@ fn check(seed: u64, world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_attempt_runs_twice_whatever_is_lost_or_dies_r3() {
     for seed in 0..60 {
-        live(seed).await;
+        live(seed, json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_attempt_of_a_pod_of_many_runs_twice_whatever_is_lost_or_dies_r3_d204() {
+    for seed in 0..60 {
+        let one = |name: &str| json!({"name": name, "image": "busybox:1", "imagePullPolicy": "IfNotPresent"});
+        live(seed, json!({"initContainers": [one("init")], "containers": [one("main"), one("other")]})).await;
     }
 }
