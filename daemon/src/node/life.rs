@@ -145,10 +145,10 @@ pub(super) fn next(seen: &One<'_>, anchors: &mut Anchors) -> Want {
 /// It does not run and may not.
 fn settled(seen: &One<'_>, last: Option<&Attempt>, anchors: &mut Anchors) -> Want {
     let Order { stop, over, may_start, .. } = seen.order;
-    if stop.is_some() || over || seen.part.verdict().is_some() {
+    if stop.is_some_and(|stop| stop.ending != Ending::No) || over || seen.part.verdict().is_some() {
         return Want::Over;
     }
-    if !may_start {
+    if stop.is_some() || !may_start {
         return wait(None, "others come first");
     }
     if let Restart::At { at, delay } = restart::next_start(seen.part.attempts, seen.now.wall) {

@@ -252,6 +252,10 @@ impl Engine for ScriptedEngine {
         pulled.await.unwrap_or_else(|_| Err(Error::Unreachable("connection closed".to_owned())))
     }
 
+    async fn load_image(&self, _archive: Bytes) -> Result<(), Error> {
+        self.call(Lateness::Never, |machine| machine.pull(jobd::engine::pause::IMAGE)).await
+    }
+
     async fn is_lost(&self, _id: &str) -> Result<bool, Error> {
         self.call(Lateness::Never, |_| Ok(false)).await
     }

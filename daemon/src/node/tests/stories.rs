@@ -502,7 +502,7 @@ async fn live(seed: u64, containers: Value) {
     for _ in 0..40 {
         world.settle().await;
         // A pause container ends only when it is told to.
-        for name in world.engine.alive().into_iter().filter(|name| orphans || !name.contains("-POD-")) {
+        for name in world.engine.alive().into_iter().filter(|name| !name.contains("-POD-")) {
             world.engine.finish(&name, 0);
         }
         world.advance(60);
