@@ -253,7 +253,7 @@ impl Engine for ScriptedEngine {
     }
 
     async fn load_image(&self, _archive: Bytes) -> Result<(), Error> {
-        self.call(Lateness::Never, |machine| machine.pull(jobd::engine::pause::IMAGE)).await
+        self.call(Lateness::Never, |machine| machine.load(jobd::engine::pause::IMAGE)).await
     }
 
     async fn is_lost(&self, _id: &str) -> Result<bool, Error> {
