@@ -15,8 +15,9 @@ use jobd_tests::sim::{Failure, Report, run};
 
 /// How long a run without further wishes plays on.
 const BUDGET: Duration = Duration::from_secs(20);
-/// Seeds that found something once.
-const FOUND: [u64; 4] = [4, 32, 41, 43];
+/// Seeds that found something, until it is mended for good. A seed means another run as soon as workload or faults change, so what was
+/// found gets a test of its own too.
+const FOUND: [u64; 0] = [];
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -90,7 +90,8 @@ impl ScriptedEngine {
         machine
     }
 
-    fn draw(&self) -> Fate {
+    /// `factor`: how much more often its answer is lost, or its daemon dies.
+    fn draw(&self, factor: u64) -> Fate {
         let mut machine = self.machine();
         machine.calls += 1;
         if machine.is_away() {
@@ -99,10 +100,10 @@ impl ScriptedEngine {
         let faults = machine.faults.clone();
         let dice = machine.dice();
         let lost = [Fate::LostUndone, Fate::LostDone, Fate::LostDone, Fate::LostLater];
-        if dice.per_mille(faults.crash_in_call) {
+        if dice.per_mille(faults.crash_in_call * factor) {
             return *dice.pick(&[Fate::CrashBefore, Fate::CrashAfter]);
         }
-        if dice.per_mille(faults.lost_answer) {
+        if dice.per_mille(faults.lost_answer * factor) {
             return *dice.pick(&lost);
         }
         if dice.per_mille(faults.refused) {
@@ -115,6 +116,15 @@ impl ScriptedEngine {
             return Fate::Interrupted;
         }
         Fate::Answered
+    }
+
+    /// Often an answer is lost because nobody waited any longer: time has passed, and a short command has ended.
+    fn wait_in_vain(&self) {
+        let mut machine = self.machine();
+        let dice = machine.dice();
+        let by = if dice.one_in(2) { dice.millis(1, 60_000) } else { Duration::ZERO };
+        drop(machine);
+        self.clock.advance(by);
     }
 
     async fn crash(&self) -> ! {
@@ -132,16 +142,25 @@ impl ScriptedEngine {
             return pending().await;
         }
         let lost = || Error::Unreachable("connection closed before message completed".to_owned());
-        match self.draw() {
+        // Few calls are of these kinds, and most that can go wrong goes wrong there.
+        let factor = match lateness {
+            Lateness::Never => 1,
+            Lateness::Start(_) | Lateness::Create(_) => 5,
+        };
+        match self.draw(factor) {
             Fate::Answered => effect(&mut self.machine()),
             Fate::Slow(by) => {
                 self.clock.advance(by);
                 effect(&mut self.machine())
             }
             Fate::Away => Err(Error::Unreachable("connection refused".to_owned())),
-            Fate::LostUndone => Err(lost()),
+            Fate::LostUndone => {
+                self.wait_in_vain();
+                Err(lost())
+            }
             Fate::LostDone => {
                 drop(effect(&mut self.machine()));
+                self.wait_in_vain();
                 Err(lost())
             }
             Fate::LostLater => {
