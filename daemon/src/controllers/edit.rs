@@ -195,6 +195,15 @@ pub(super) fn remove_owners(object: &mut Object, uids: &[String]) {
     });
 }
 
+/// Lets the owners of an object go before it does.
+pub(super) fn unblock_owners(object: &mut Object) {
+    if let Some(serde_json::Value::Array(references)) = object.metadata_mut().get_mut("ownerReferences") {
+        for reference in references.iter_mut().filter_map(serde_json::Value::as_object_mut) {
+            reference.insert("blockOwnerDeletion".to_owned(), false.into());
+        }
+    }
+}
+
 /// Drops matching entries of a list in metadata, and the list with its last entry.
 fn remove_from_metadata(object: &mut Object, list: &str, is_unwanted: impl Fn(&serde_json::Value) -> bool) {
     let metadata = object.metadata_mut();

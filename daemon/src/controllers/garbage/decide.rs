@@ -48,6 +48,8 @@ pub(super) enum Fate {
     Delete {
         foreground: bool,
     },
+    /// Stops holding up its owners: it would wait for one of them, and they wait for it.
+    Unblock,
 }
 
 /// What becomes of a dependent, given how each of its owners stands.
@@ -80,6 +82,21 @@ pub(super) fn decide(dependent: &Meta, state: impl Fn(&Owner) -> OwnerState) -> 
         Fate::Keep
     } else {
         Fate::Delete { foreground }
+    }
+}
+
+/// What becomes of a dependent that was to go in the foreground, in view of its own dependents (W-100). Only what has any needs
+/// to wait; one of which some are waited for already closes a circle of owners, which is cut here, as upstream does.
+pub(super) fn decide_foreground<'a>(dependent: &Meta, own: impl Iterator<Item = &'a Meta>) -> Fate {
+    let (mut any, mut circle) = (false, false);
+    for meta in own {
+        any = true;
+        circle |= OwnerState::of(meta) == OwnerState::Foreground;
+    }
+    if circle && dependent.owner_references.iter().any(|owner| owner.block_owner_deletion) {
+        Fate::Unblock
+    } else {
+        Fate::Delete { foreground: any }
     }
 }
 
@@ -116,6 +133,7 @@ mod tests {
             Fate::Release(uids) => format!("release {}", uids.join(" ")),
             Fate::Delete { foreground: true } => "delete foreground".to_owned(),
             Fate::Delete { foreground: false } => "delete".to_owned(),
+            Fate::Unblock => "unblock".to_owned(),
         };
         assert_eq!(got, want, "owners {owners:?}, deleting: {deleting}");
     }
@@ -142,6 +160,28 @@ mod tests {
         check("f", false, "delete foreground");
         check("af", false, "delete foreground");
         check("f", true, "keep");
+    }
+
+    #[test]
+    fn w_100_a_circle_of_owners_is_cut_where_it_closes() {
+        let waits = Meta {
+            finalizers: vec![FOREGROUND.to_owned()],
+            deletion_timestamp: Some("2026-01-01T00:00:00Z".to_owned()),
+            ..Meta::default()
+        };
+        let free = Meta::default();
+        let owned = |block_owner_deletion| Meta {
+            owner_references: vec![Owner { block_owner_deletion, ..Owner::default() }],
+            ..Meta::default()
+        };
+        for (blocks, own, want) in [
+            (true, vec![], Fate::Delete { foreground: false }),
+            (true, vec![&free], Fate::Delete { foreground: true }),
+            (true, vec![&free, &waits], Fate::Unblock),
+            (false, vec![&waits], Fate::Delete { foreground: true }),
+        ] {
+            assert_eq!(decide_foreground(&owned(blocks), own.into_iter()), want, "blocks: {blocks}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 
 mod decide;
 
-use decide::{FOREGROUND, Fate, ORPHAN, OwnerState, blocks, decide};
+use decide::{FOREGROUND, Fate, ORPHAN, OwnerState, blocks, decide, decide_foreground};
 
 /// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,14 +107,15 @@ impl Garbage {
                     .copied()
                     .unwrap_or(OwnerState::Live)
             });
-            if fate == (Fate::Delete { foreground: true }) && self.store.dependents(&meta.uid).await?.is_empty() {
-                // Only what has dependents of its own needs to wait for them.
-                fate = Fate::Delete { foreground: false };
+            if fate == (Fate::Delete { foreground: true }) {
+                let own = self.store.dependents(&meta.uid).await?;
+                let own = own.iter().map(Meta::read).collect::<Result<Vec<_>, Error>>()?;
+                fate = decide_foreground(meta, own.iter());
             }
             let edit = edit_dependent(dependent, meta, &fate, now)?;
             // Removed, or no longer its dependent: it does not block any more.
             let blocks_on = match (&fate, &edit) {
-                (Fate::Release(_), _) => false,
+                (Fate::Release(_) | Fate::Unblock, _) => false,
                 (_, Some(edit)) => !edit.removes,
                 (_, None) => true,
             };
@@ -174,6 +175,12 @@ fn edit_dependent(dependent: &Stored, meta: &Meta, fate: &Fate, now: Now) -> Res
             let old = dependent.object()?;
             let mut new = old.clone();
             edit::remove_owners(&mut new, uids);
+            Ok(edit::update(dependent, &old, new))
+        }
+        Fate::Unblock => {
+            let old = dependent.object()?;
+            let mut new = old.clone();
+            edit::unblock_owners(&mut new);
             Ok(edit::update(dependent, &old, new))
         }
         Fate::Delete { foreground } => {
