@@ -82,6 +82,12 @@ pub(crate) fn objects(accept: &str, scope: Scope) -> Result<Answer, Status> {
     Ok(Answer { shape, pretty })
 }
 
+/// For what is answered and not stored: there is no table of it and no metadata alone.
+pub(crate) fn review(accept: &str) -> Result<(), Status> {
+    let plain = items(accept).iter().any(|item| shape(item, Scope::One) == Some(Shape::Plain));
+    if plain { Ok(()) } else { Err(not_acceptable(Scope::One)) }
+}
+
 /// The form of a discovery answer, by the same walk (W-33, W-34).
 pub(crate) fn discovery(accept: &str) -> Result<DiscoveryForm, Status> {
     let found = items(accept).into_iter().filter(Item::is_json).find_map(|item| {
@@ -182,6 +188,19 @@ mod tests {
             Scope::List,
             "Table(\"meta.k8s.io/v1\")",
         );
+    }
+
+    #[test]
+    fn a_review_has_no_table_w15() {
+        for (accept, met) in [
+            ("", true),
+            ("application/vnd.kubernetes.protobuf, */*", true),
+            (TABLE, true),
+            ("application/json;as=Table;v=v1;g=meta.k8s.io", false),
+            ("text/html", false),
+        ] {
+            assert_eq!(review(accept).is_ok(), met, "{accept}");
+        }
     }
 
     #[test]
