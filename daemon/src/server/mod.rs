@@ -203,11 +203,13 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
         Target::OpenApiDocument(path) => {
             Ok(discovery::openapi_document(&app.documents, &path, &query, headers).unwrap_or_else(not_found))
         }
+        Target::OwnService => value(discovery::own_service()),
         Target::Resource(_) | Target::Review(_) => Err(Status::internal("not a document")),
     }
 }
 
 async fn review_of(app: &App, review: &jobd_api::discovery::Review, request: Request) -> Result<Response, Status> {
+    negotiate::review(&accept(request.headers()))?;
     let (parts, body) = request.into_parts();
     let body = app.limits.read_body(body).await?;
     let _permit = app.limits.request()?;
