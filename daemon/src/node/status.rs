@@ -338,11 +338,29 @@ fn conditions(picture: &Picture<'_>, phase: &str) -> Vec<PodCondition> {
             "PodReadyToStartContainers" => (if has_network { "True" } else { "False" }, None, None),
             "Initialized" => initialized.clone(),
             "PodScheduled" => ("True", None, None),
+            "Ready" if ready.0 == "True" => ready_by_gates(pod, old),
             _ => ready.clone(),
         };
         conditions.push(condition(picture, old, type_, wanted));
     }
     conditions
+}
+
+/// The pod's `Ready` when its containers are: each of its gates must be a condition that somebody set to true.
+fn ready_by_gates(pod: &Pod, conditions: &[PodCondition]) -> (&'static str, Option<&'static str>, Option<String>) {
+    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref()).unwrap_or_default();
+    let closed = gates.iter().filter_map(|gate| {
+        let gate = &gate.condition_type;
+        match conditions.iter().find(|condition| condition.type_ == *gate) {
+            None => Some(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
+            Some(condition) if condition.status == "True" => None,
+            Some(condition) => {
+                Some(format!("the status of pod readiness gate \"{gate}\" is not \"True\", but {}", condition.status))
+            }
+        }
+    });
+    let closed = closed.collect::<Vec<_>>().join(", ");
+    if closed.is_empty() { ("True", None, None) } else { ("False", Some("ReadinessGatesNotReady"), Some(closed)) }
 }
 
 fn has_condition(conditions: &[PodCondition], type_: &str) -> bool {

@@ -474,7 +474,6 @@ fn refuses_what_is_not_run_i_8() {
         (json!({"hostnameOverride": "x"}), "hostnameOverride"),
         (json!({"hostUsers": false}), "hostUsers"),
         (json!({"os": {"name": "windows"}}), "os.name"),
-        (json!({"readinessGates": [{"conditionType": "a"}]}), "readinessGates"),
         (json!({"securityContext": {"seLinuxOptions": {"level": "s0"}}}), "securityContext.seLinuxOptions"),
         (json!({"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}), "securityContext.appArmorProfile"),
         (

@@ -23,7 +23,6 @@ const POD: &[Feature<PodSpec>] = &[
     ("hostnameOverride", |spec| !text(&spec.hostname_override).is_empty()),
     ("hostUsers", |spec| spec.host_users == Some(false)),
     ("os.name", |spec| spec.os.as_ref().is_some_and(|os| os.name == "windows")),
-    ("readinessGates", |spec| !list(&spec.readiness_gates).is_empty()),
     ("securityContext.windowsOptions", |spec| {
         spec.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
     }),
