@@ -38,7 +38,12 @@ impl Answer {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .map(|value| {
-                value.trim_start_matches("299 - \"").trim_end_matches('"').replace("\\\"", "\"").replace("\\\\", "\\")
+                value
+                    .trim_start_matches("299 - \"")
+                    .strip_suffix('"')
+                    .unwrap_or(value)
+                    .replace("\\\"", "\"")
+                    .replace("\\\\", "\\")
             })
             .collect()
     }

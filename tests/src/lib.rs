@@ -11,12 +11,17 @@ pub mod daemon;
 pub mod engine;
 pub mod kubectl;
 pub mod manifest;
+pub mod protobuf;
 pub mod proxy;
 pub mod sim;
+pub mod upstream;
+pub mod watch;
 
 pub use client::{Answer, Client};
 pub use daemon::Daemon;
 pub use proxy::Proxy;
+pub use upstream::Suite;
+pub use watch::Watch;
 
 /// How long a test waits for what must happen. Generous: machines that run tests are busy; only a failing test waits so long.
 pub const DEADLINE: Duration = Duration::from_secs(90);
