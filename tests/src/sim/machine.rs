@@ -89,7 +89,8 @@ enum Late {
 
 /// A pull under way.
 struct Pull {
-    at: Duration,
+    /// When it ends, once that is decided.
+    at: Option<Duration>,
     image: String,
     sender: oneshot::Sender<Result<(), Error>>,
 }
@@ -200,7 +201,7 @@ impl Machine {
         let ends = self.containers.values().filter_map(|held| held.ends.map(|(at, _)| at));
         let events = self.events.iter().map(|logged| logged.visible_at).filter(|at| *at > now);
         let late = self.late.iter().map(|(at, _)| *at);
-        let pulls = self.pulls.iter().map(|pull| pull.at);
+        let pulls = self.pulls.iter().filter_map(|pull| pull.at);
         ends.chain(events).chain(late).chain(pulls).chain(self.away_until).min()
     }
 
@@ -215,7 +216,6 @@ impl Machine {
         if self.away_until.is_some_and(|until| until <= now) {
             self.away_until = None;
         }
-        self.end_pulls(now);
         let due = |(at, _): &(Duration, Late)| *at <= now;
         while let Some(place) = self.late.iter().position(due) {
             let (_, late) = self.late.remove(place);
@@ -239,9 +239,6 @@ impl Machine {
     /// Cuts every connection; the engine does not answer for a while.
     pub fn go_away(&mut self, by: Duration) {
         self.connection += 1;
-        for pull in std::mem::take(&mut self.pulls) {
-            drop(pull.sender.send(Err(Error::Unreachable("connection closed".to_owned()))));
-        }
         self.away_until = Some(self.clock.passed() + by);
     }
 
@@ -507,39 +504,47 @@ impl Machine {
         Ok(Image { id: "sha256:busybox".to_owned(), size_bytes: 4_000_000, ..Image::default() })
     }
 
-    /// Begins a pull; its end is told when its time has come.
-    pub(super) fn pull(&mut self, image: &str) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
-        if self.is_away() {
-            return Err(Error::Unreachable("connection refused".to_owned()));
-        }
+    /// Begins a pull. It runs in a task of its own, so nothing is decided here that depends on when that task has its turn.
+    pub(super) fn pull(&mut self, image: &str) -> oneshot::Receiver<Result<(), Error>> {
         let (sender, receiver) = oneshot::channel();
-        let at = self.clock.passed() + self.dice.millis(1, 8000);
-        self.pulls.push(Pull { at, image: image.to_owned(), sender });
-        Ok(receiver)
+        self.pulls.push(Pull { at: None, image: image.to_owned(), sender });
+        receiver
+    }
+
+    /// Between two steps: decides about new pulls, and tells those whose time has come. True when somebody was told.
+    pub fn serve_pulls(&mut self) -> bool {
+        let (now, away) = (self.clock.passed(), self.is_away());
+        let mut told = false;
+        for mut pull in std::mem::take(&mut self.pulls) {
+            let at = match pull.at {
+                Some(at) => at,
+                None => now + self.dice.millis(1, 8000),
+            };
+            if away || at <= now {
+                told = true;
+                let result = if away { Err(unreachable()) } else { self.end_pull(&pull.image) };
+                // Nobody waits any more when its daemon has died.
+                drop(pull.sender.send(result));
+            } else {
+                pull.at = Some(at);
+                self.pulls.push(pull);
+            }
+        }
+        told
     }
 
     /// Takes an image out of an archive: at once, and from nowhere else.
     pub(super) fn load(&mut self, image: &str) -> Result<(), Error> {
-        if self.is_away() {
-            return Err(Error::Unreachable("connection refused".to_owned()));
-        }
         self.images.insert(image.to_owned());
         Ok(())
     }
 
-    fn end_pulls(&mut self, now: Duration) {
-        let (due, later) = std::mem::take(&mut self.pulls).into_iter().partition(|pull| pull.at <= now);
-        self.pulls = later;
-        let due: Vec<Pull> = due;
-        for Pull { at: _, image, sender } in due {
-            let found = self.calm || !image.contains("missing");
-            let result = if found { Ok(()) } else { Err(Error::NotFound(format!("pull access denied for {image}"))) };
-            if found {
-                self.images.insert(image);
-            }
-            // Nobody waits any more when its daemon has died.
-            drop(sender.send(result));
+    fn end_pull(&mut self, image: &str) -> Result<(), Error> {
+        if image.contains("missing") && !self.calm {
+            return Err(Error::NotFound(format!("pull access denied for {image}")));
         }
+        self.images.insert(image.to_owned());
+        Ok(())
     }
 
     /// What the engine remembers of events with this label.
@@ -571,6 +576,10 @@ impl Machine {
         let at = self.clock.passed() + self.dice.millis(1, 5000);
         self.late.push((at, Late::Create(Box::new(spec.clone()))));
     }
+}
+
+fn unreachable() -> Error {
+    Error::Unreachable("connection closed".to_owned())
 }
 
 /// `key=value`

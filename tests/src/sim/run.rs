@@ -316,6 +316,7 @@ impl World {
                     None
                 }
             };
+            self.let_tasks_run().await;
             self.check().await?;
             let Some(deadline) = rests else {
                 still = if self.clock.passed() == still.0 { (still.0, still.1 + 1) } else { (self.clock.passed(), 0) };
@@ -333,6 +334,18 @@ impl World {
                 self.checker.unfinished_pods()
             );
             self.wait(deadline)?;
+        }
+    }
+
+    /// Pulls run in tasks of their own, which have their turn here and may not have it anywhere else that matters: where a step awaits
+    /// the store, they have it or not, by chance.
+    async fn let_tasks_run(&self) {
+        let mut told = true;
+        while told {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+            told = self.machine().serve_pulls();
         }
     }
 
