@@ -25,7 +25,7 @@ impl Object {
     /// # Errors
     /// When a field has a type that the schema does not allow; decoding has refused such bodies before.
     pub fn to_typed<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        T::deserialize(&Value::Object(self.0.clone()))
+        T::deserialize(&self.0)
     }
 
     /// The untyped form of a typed object.

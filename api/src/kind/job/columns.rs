@@ -14,8 +14,7 @@ use crate::{
 pub(super) fn cells(object: &Object, now: Timestamp) -> Vec<Value> {
     // A stored job can always be read; were it not so, its row would be no place to say it.
     let job: Job = object.to_typed().unwrap_or_default();
-    let spec = job.spec.clone().unwrap_or_default();
-    let [names, images] = containers_and_images(&spec);
+    let [names, images] = job.spec.as_ref().map(containers_and_images).unwrap_or_default();
     vec![
         object.name().into(),
         status(&job).into(),
@@ -24,7 +23,7 @@ pub(super) fn cells(object: &Object, now: Timestamp) -> Vec<Value> {
         age(object, now).into(),
         names.into(),
         images.into(),
-        selector::render(spec.selector.as_ref()).into(),
+        selector::render(job.spec.as_ref().and_then(|spec| spec.selector.as_ref())).into(),
     ]
 }
 
