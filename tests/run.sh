@@ -6,7 +6,7 @@ JOBD_PYTHON=${JOBD_PYTHON:-$(tests/prepare/python.sh)}
 export JOBD_PYTHON
 if cargo nextest --version >/dev/null 2>&1; then
   [ $# -gt 0 ] || set -- --workspace
-  exec cargo nextest run "$@"
+  exec cargo nextest run --profile "${NEXTEST_PROFILE:-default}" "$@"
 fi
 [ $# -gt 0 ] || set -- --workspace
 exec cargo test "$@"
