@@ -2,6 +2,7 @@
 
 use axum::{http::StatusCode, response::Response};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use jobd_api::{
     lifecycle::{self, Deletion},
     object::Object,
@@ -41,7 +42,7 @@ enum Outcome {
 pub(crate) async fn delete(call: &Call, body: &[u8]) -> Result<Response, Status> {
     let options = options(call, body)?;
     let view = call.view(Scope::One, parse_include_object(&call.query)?)?;
-    let (outcome, warnings) = delete_one(call, &call.key(), &options).await?;
+    let (outcome, warnings) = delete_one(call, &call.key(), &options, Why::Delete).await?;
     let resource = call.target.resource;
     let show = |object: Object, revision: Revision| {
         let object = object.with_revision(revision.0);
@@ -101,14 +102,53 @@ fn options_of_query(query: &Query) -> Result<DeleteOptions, Status> {
     })
 }
 
+/// What a delete is for.
+#[derive(Clone, Copy)]
+enum Why {
+    Delete,
+    Eviction,
+}
+
+/// Says in a pod's status that it did not choose its end, in the same write that deletes it (J-2542, J-1104).
+fn mark_disrupted(pod: &mut Object, now: Timestamp) {
+    let generation = pod.get(&["metadata", "generation"]).cloned();
+    let status = pod.0.entry("status").or_insert_with(|| json!({}));
+    let Some(Value::Array(conditions)) =
+        status.as_object_mut().map(|status| status.entry("conditions").or_insert_with(|| json!([])))
+    else {
+        return;
+    };
+    if conditions.iter().any(|one| one["type"] == "DisruptionTarget" && one["status"] == "True") {
+        return;
+    }
+    conditions.retain(|one| one["type"] != "DisruptionTarget");
+    let mut condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastTransitionTime": jobd_api::time::render(now),
+    });
+    if let Some(generation) = generation {
+        condition["observedGeneration"] = generation;
+    }
+    conditions.push(condition);
+}
+
 /// Reads, decides and commits; again when somebody else wrote in between (preconditions are checked anew each time).
-async fn delete_one(call: &Call, key: &Key, options: &DeleteOptions) -> Result<(Outcome, Vec<String>), Status> {
+async fn delete_one(
+    call: &Call,
+    key: &Key,
+    options: &DeleteOptions,
+    why: Why,
+) -> Result<(Outcome, Vec<String>), Status> {
     let resource = call.target.resource;
     let failed = |failure| super::error::of_store(resource, &key.name, failure);
     for attempt in 1.. {
         let stored = call.app.store.get(key).await.map_err(failed)?;
         let stored = stored.ok_or_else(|| Status::not_found(resource, &key.name))?;
-        let old = stored.object().map_err(failed)?;
+        let mut old = stored.object().map_err(failed)?;
+        match why {
+            Why::Delete => {}
+            Why::Eviction => mark_disrupted(&mut old, call.now()),
+        }
         let decided = lifecycle::delete(resource, &old, stored.revision.0, options, call.now())?;
         let (prepared, write, removed) = match decided.deletion {
             Deletion::Unchanged => return Ok((Outcome::Kept(old, stored.revision), decided.warnings)),
@@ -162,7 +202,7 @@ pub(crate) async fn delete_collection(call: Call, body: &[u8]) -> Result<Respons
 
 async fn delete_items(call: &Call, items: Vec<Item>, options: &DeleteOptions) -> Result<Vec<String>, Status> {
     let deletes = items.into_iter().map(|item| async move {
-        match delete_one(call, &item.stored.key, options).await {
+        match delete_one(call, &item.stored.key, options, Why::Delete).await {
             Ok((_, warnings)) => Ok(warnings),
             // Somebody else deleted it first.
             Err(status) if status.code == 404 => Ok(Vec::new()),
@@ -173,7 +213,7 @@ async fn delete_items(call: &Call, items: Vec<Item>, options: &DeleteOptions) ->
     Ok(warnings)
 }
 
-/// POST of an eviction: a delete of the pod (W-170).
+/// POST of an eviction: a delete of the pod that says so in its status (W-170, J-2542).
 pub(crate) async fn evict(call: &Call, body: &[u8]) -> Result<Response, Status> {
     let (object, eviction) = body::message::<Eviction>(EVICTION, "Eviction", body::format(&call.headers)?, body)?;
     if object.name() != call.target.name {
@@ -184,7 +224,7 @@ pub(crate) async fn evict(call: &Call, body: &[u8]) -> Result<Response, Status> 
         options.dry_run = Some(vec!["All".to_owned()]);
     }
     dry_run(options.dry_run.as_deref().unwrap_or_default(), "DeleteOptions")?;
-    let (_, warnings) = delete_one(call, &call.key(), &options).await?;
+    let (_, warnings) = delete_one(call, &call.key(), &options, Why::Eviction).await?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(respond::with_warnings(respond::value(StatusCode::CREATED, &status, false), &warnings))
 }

@@ -311,6 +311,19 @@ async fn evicts_pods_w170() {
     assert_eq!(answer.ok(201)["code"], 201);
     assert_eq!(client.get(&format!("{PODS}/p")).await.code, 404);
     assert_eq!(client.post(&format!("{PODS}/p/eviction"), &body).await.code, 404);
+    // One that its finalizer keeps says why it goes (J-2542).
+    let mut held = pod("held");
+    held["metadata"]["finalizers"] = json!(["example.com/held"]);
+    client.post(PODS, &held).await.ok(201);
+    client.post(&format!("{PODS}/held/eviction"), &json!({"metadata": {"name": "held"}})).await.ok(201);
+    let held = client.get(&format!("{PODS}/held")).await.ok(200);
+    assert!(held["metadata"]["deletionTimestamp"].is_string(), "{held}");
+    let condition = &held["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["status"], &condition["reason"]),
+        (&json!("DisruptionTarget"), &json!("True"), &json!("EvictionByEvictionAPI")),
+        "{held}"
+    );
 }
 
 #[tokio::test]
