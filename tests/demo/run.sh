@@ -57,13 +57,14 @@ done
 echo
 
 step 'What it printed'
-pod=$(api "/api/v1/namespaces/default/pods?labelSelector=job-name%3Dpi" | tr -d '\n' | sed 's/.*"generateName": *"pi-"[^}]*"name": *"\(pi-[a-z0-9]*\)".*/\1/')
+pod=$(api "/api/v1/namespaces/default/pods?labelSelector=job-name%3Dpi" | grep -o '"name": "pi-[a-z0-9]*"' | head -n 1 | cut -d '"' -f 4)
 api "/api/v1/namespaces/default/pods/$pod/log" | fold --width 100
 
 step 'The job'
 api "$jobs/pi" | sed -n '/"status": {/,$p'
 
 step 'Its events'
-api "/api/v1/namespaces/default/events" --header "$table" | tr -d '\n' | grep -o '"cells": *\[[^]]*\]' | tr -d '"[]' |
-  awk -F', *' '{printf "%-10s %-8s %-18s %-18s %s\n", $1, $2, $3, $4, $7}' | sed 's/cells: *//'
+# Cells in quotes: last seen, type, reason, object, subobject, source, message.
+api "/api/v1/namespaces/default/events" --header "$table" | tr -d '\n' | grep -o '"cells": *\[[^]]*\]' |
+  awk -F'"' '{printf "%-6s %-8s %-18s %-16s %s\n", $4, $6, $8, $10, $16}'
 case $state in *,Complete,*) ;; *) echo 'the job did not complete; the log:'; cat "$dir.log"; exit 1 ;; esac
