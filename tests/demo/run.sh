@@ -65,6 +65,6 @@ api "$jobs/pi" | sed -n '/"status": {/,$p'
 
 step 'Its events'
 # Cells in quotes: last seen, type, reason, object, subobject, source, message.
-api "/api/v1/namespaces/default/events" --header "$table" | tr -d '\n' | grep -o '"cells": *\[[^]]*\]' |
+api "/api/v1/namespaces/default/events" --header "$table" | tr -d '\n' | sed "s/\\\\\"/'/g" | grep -o '"cells": *\[[^]]*\]' |
   awk -F'"' '{printf "%-6s %-8s %-18s %-16s %s\n", $4, $6, $8, $10, $16}'
 case $state in *,Complete,*) ;; *) echo 'the job did not complete; the log:'; cat "$dir.log"; exit 1 ;; esac
