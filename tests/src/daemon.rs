@@ -21,8 +21,10 @@ pub fn program() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().unwrap_or_default();
-    let path = test.ancestors().nth(2).map(|dir| dir.join("jobd")).unwrap_or_default();
-    assert!(path.exists(), "{} is not there; build it with `cargo build -p jobd`", path.display());
+    // A program lies beside it, a test one folder below.
+    let places = test.ancestors().skip(1).take(2).map(|dir| dir.join("jobd"));
+    let path = places.into_iter().find(|path| path.is_file()).unwrap_or_default();
+    assert!(path.is_file(), "no jobd beside {}; build it with `cargo build -p jobd`", test.display());
     path
 }
 
