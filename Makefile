@@ -44,6 +44,10 @@ test-engines: prepare ## The pod runner's and the crash tests on Docker 26.1 and
 	cargo build --package jobd
 	tests/prepare/test-engines.sh
 
+.PHONY: rules
+rules: ## Write RULES.md anew: which rule is proved by which test
+	cargo run --quiet --package jobd-tests --bin rules
+
 .PHONY: crash
 crash: prepare ## The long crash test: 60 jobs while the daemon is killed at every failpoint
 	cargo build --package jobd

@@ -13,6 +13,7 @@ pub mod kubectl;
 pub mod manifest;
 pub mod protobuf;
 pub mod proxy;
+pub mod rules;
 pub mod sim;
 pub mod upstream;
 pub mod watch;

@@ -135,7 +135,7 @@ async fn a_running_job_is_waited_for_or_replaced() {
     .await;
 }
 
-/// W-22, W-184, T-2: newer kubectl sends protobuf.
+/// W-22, W-184: newer kubectl sends protobuf.
 #[tokio::test]
 async fn kubectl_creates_shows_and_instantiates_cron_jobs() {
     let programs = kubectl::programs();

@@ -179,7 +179,7 @@ fn complete(pod: Value) -> Value {
 }
 
 #[test]
-fn rows_t_3() {
+fn rows() {
     let one = || json!({"containers": [{"name": "a"}]});
     let two = || json!({"containers": [{"name": "a"}, {"name": "b"}]});
     let with_init = || json!({"containers": [{"name": "a"}], "initContainers": [{"name": "i"}, {"name": "j"}]});
@@ -283,7 +283,7 @@ fn rows_t_3() {
 }
 
 #[test]
-fn wide_rows_and_row_conditions_t_3() {
+fn wide_rows_and_row_conditions() {
     let rules = resource("Pod").rules;
     let pod = complete(json!({
         "metadata": {"creationTimestamp": "2026-03-01T11:50:00Z"},

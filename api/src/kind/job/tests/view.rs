@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn rows_t_1_j_105() {
+fn rows_j_105() {
     let stored = merge(
         created(&merge(job(json!({"completions": 3, "parallelism": 2})), &json!({"metadata": {"labels": {"a": "b"}}}))),
         &json!({"metadata": {"creationTimestamp": "2026-03-01T11:00:00Z"}}),

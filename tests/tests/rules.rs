@@ -1,0 +1,18 @@
+//! The table of rules and tests is complete, and it is the one in the repository.
+
+use std::path::{Path, PathBuf};
+
+use jobd_tests::rules::{Number, Rules, show};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn names(numbers: Vec<Number>) -> Vec<String> {
+    numbers.into_iter().map(show).collect()
+}
+
+#[test]
+fn every_cited_rule_is_in_a_list() {
+    assert_eq!(names(Rules::read(&root()).unwrap().unknown()), Vec::<String>::new());
+}
