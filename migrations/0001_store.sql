@@ -54,7 +54,8 @@ CREATE UNIQUE INDEX objects_by_uid ON objects (kind, uid);
 CREATE INDEX objects_active ON objects (kind, namespace, name) WHERE finished = 0 OR tracking = 1 OR deleting = 1;
 CREATE INDEX objects_by_controller ON objects (controller_uid)
     WHERE controller_uid IS NOT NULL AND (finished = 0 OR tracking = 1);
-CREATE INDEX objects_orphaned_pods ON objects (namespace) WHERE kind = 'pods' AND controller_uid IS NULL;
+-- With the revision, so that a job's next look finds the pods that it may adopt among those that changed.
+CREATE INDEX objects_orphaned_pods ON objects (namespace, revision) WHERE kind = 'pods' AND controller_uid IS NULL;
 CREATE INDEX objects_by_involved ON objects (involved_uid) WHERE involved_uid IS NOT NULL;
 CREATE INDEX objects_by_involved_name ON objects (involved_name) WHERE involved_name IS NOT NULL;
 CREATE INDEX objects_due ON objects (kind, due_at) WHERE due_at IS NOT NULL;

@@ -150,3 +150,42 @@ impl FieldErrors {
         self.push(Rule::NotFound, path, format!("Not found: {}", value.into()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// J-402, J-405.
+    #[test]
+    fn each_kind_of_error_has_its_reason_and_its_form() {
+        let mut errors = FieldErrors::default();
+        let path = Path::new("spec");
+        errors.required(&path, "");
+        errors.required(&path, "why");
+        errors.invalid(&path, -1, "must be greater than or equal to 0");
+        errors.invalid(&path, "a\"b", "bad");
+        errors.invalid_object(&path, "bad");
+        errors.not_supported(&path, "v", &["A", "B"]);
+        errors.duplicate(&path, "v");
+        errors.too_long(&path, 63);
+        errors.too_many(&path, 21, 20);
+        errors.forbidden(&path, "no");
+        let told: Vec<String> =
+            errors.0.iter().map(|e| format!("{} {}: {}", e.rule.reason(), e.field, e.body)).collect();
+        assert_eq!(
+            told,
+            [
+                "FieldValueRequired spec: Required value",
+                "FieldValueRequired spec: Required value: why",
+                "FieldValueInvalid spec: Invalid value: -1: must be greater than or equal to 0",
+                "FieldValueInvalid spec: Invalid value: \"a\\\"b\": bad",
+                "FieldValueInvalid spec: Invalid value: bad",
+                "FieldValueNotSupported spec: Unsupported value: \"v\": supported values: \"A\", \"B\"",
+                "FieldValueDuplicate spec: Duplicate value: \"v\"",
+                "FieldValueTooLong spec: Too long: may not be more than 63 bytes",
+                "FieldValueTooMany spec: Too many: 21: must have at most 20 items",
+                "FieldValueForbidden spec: Forbidden: no",
+            ]
+        );
+    }
+}

@@ -280,6 +280,7 @@ mod tests {
         }
     }
 
+    /// J-1006.
     #[test]
     fn reads_stored_lists_against_todays_completions_of_t_3() {
         for (stored, completions, add, want) in [
@@ -304,6 +305,7 @@ mod tests {
         }
     }
 
+    /// J-440.
     #[test]
     fn checks_what_clients_write_of_t_4() {
         for (text, completions, want) in [

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn t0_durations_are_short() {
+    fn j105_durations_are_short() {
         let (minute, hour, day) = (60, 3600, 86_400);
         for (seconds, want) in [
             (-2, "<invalid>"),

@@ -182,7 +182,7 @@ fn parse_list(text: &str) -> Result<Vec<Section>, String> {
             continue;
         }
         let (number, statement) = line.split_once(' ').ok_or_else(wrong)?;
-        match scan(number, '-').as_slice() {
+        match scan(number, Form::Text).as_slice() {
             [Cited { number, last: None }] => {
                 section.rules.push(Rule { number: *number, statement: statement.to_owned() });
             }
@@ -245,21 +245,28 @@ struct Cited {
     last: Option<u16>,
 }
 
-/// What a test cites: `J-860`, `J-860 to J-864`, `J-860…J-864` in its text; `j_860_to_j_864` in its name.
+/// What a test cites: `J-860`, `J-860 to J-864`, `J-860…J-864` in its text; `j_860_to_j_864` or `j860` in its name.
 fn citations(name: &str, text: &str) -> Vec<Cited> {
-    let mut found = scan(text, '-');
-    found.extend(scan(&name.to_uppercase().replace("_TO_", " to "), '_'));
+    let mut found = scan(text, Form::Text);
+    found.extend(scan(&name.to_uppercase().replace("_TO_", " to "), Form::Name));
     found
 }
 
-fn scan(text: &str, dash: char) -> Vec<Cited> {
+/// How numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Name,
+}
+
+fn scan(text: &str, form: Form) -> Vec<Cited> {
     let mut found: Vec<Cited> = Vec::new();
     let mut before = None;
     let mut open = false;
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let starts = !before.is_some_and(|c: char| c.is_alphanumeric() || c == '-');
-        match number_at(rest, dash).filter(|_| starts) {
+        match number_at(rest, form).filter(|_| starts) {
             Some((number, length)) => {
                 match found.last_mut().filter(|last| open && last.number.0 == number.0 && last.last.is_none()) {
                     Some(range) => range.last = Some(number.1),
@@ -283,15 +290,19 @@ fn scan(text: &str, dash: char) -> Vec<Cited> {
 }
 
 /// The number that a text begins with, and its length.
-fn number_at(text: &str, dash: char) -> Option<(Number, usize)> {
+fn number_at(text: &str, form: Form) -> Option<(Number, usize)> {
     let family = text.chars().next().filter(|c| "JCTRFWD".contains(*c))?;
-    let digits = text[1..].strip_prefix(dash)?;
+    let rest = &text[1..];
+    let digits = match form {
+        Form::Text => rest.strip_prefix('-')?,
+        Form::Name => rest.strip_prefix('_').unwrap_or(rest),
+    };
     let length = digits.bytes().take_while(u8::is_ascii_digit).count();
     let after = digits[length..].chars().next();
     if after.is_some_and(char::is_alphabetic) {
         return None;
     }
-    Some(((family, digits[..length].parse().ok()?), 2 + length))
+    Some(((family, digits[..length].parse().ok()?), text.len() - digits.len() + length))
 }
 
 /// A range stands for the rules of the list between its ends.
@@ -319,7 +330,7 @@ fn helper() {
 mod tests {
     // Directly above: J-103.
     #[test]
-    fn j_104_to_j_106_and_t_1_hold() {
+    fn j_104_to_j_106_and_t1_hold() {
         if true {
             // J-107…J-109, C-201
         }
@@ -350,7 +361,7 @@ mod tests {
             cited,
             [
                 (
-                    "j_104_to_j_106_and_t_1_hold".to_owned(),
+                    "j_104_to_j_106_and_t1_hold".to_owned(),
                     of(&["J-103", "J-107 to 109", "C-201", "J-104 to 106", "T-1"])
                 ),
                 ("another".to_owned(), of(&["J-111"])),

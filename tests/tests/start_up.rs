@@ -49,7 +49,7 @@ async fn what_keeps_it_from_starting_is_said_in_a_sentence() {
     assert!(text.contains("jobd.db"), "{text}");
 }
 
-/// Issue text, item 9; R-8: jobd is stopped and started under running jobs, and nothing is lost.
+/// J-2552: nothing is stopped and no pod is failed because the daemon goes. Issue text, item 9; R-8: jobd is stopped and started under running jobs, and nothing is lost.
 #[tokio::test]
 async fn a_restart_leaves_containers_running_and_takes_them_over() {
     let mut daemon = Daemon::start().await;

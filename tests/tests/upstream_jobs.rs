@@ -453,7 +453,7 @@ async fn lifecycle_and_its_watch_events() {
     assert_eq!(left["items"], json!([]));
 }
 
-/// should update the status ready field (J-1010).
+/// should update the status ready field (J-1002).
 #[tokio::test]
 async fn ready_is_counted() {
     let suite = Suite::start("job").await;

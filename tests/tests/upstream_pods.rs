@@ -301,7 +301,7 @@ async fn logs_reasons_and_the_root_filesystem() {
     suite.wait_gone("pods/always-fails").await;
 }
 
-/// Variable Expansion and Downward API (J-2507, J-2508).
+/// Variable Expansion and Downward API.
 #[tokio::test]
 async fn variables_and_fields() {
     let suite = Suite::start("var-expansion").await;
@@ -352,7 +352,7 @@ async fn variables_and_fields() {
     check_output(&suite, &downward, &lines).await;
 }
 
-/// ConfigMap and Secret volumes with mappings, modes, optional keys and binary data; as variables (J-2509).
+/// ConfigMap and Secret volumes with mappings, modes, optional keys and binary data; as variables.
 #[tokio::test]
 async fn config_maps_and_secrets() {
     let suite = Suite::start("configmap").await;

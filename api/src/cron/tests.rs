@@ -29,6 +29,7 @@ fn check(schedule: &str, zone_name: &str, after: &str, want: &[&str]) {
     assert_eq!(have, want, "{schedule:?}");
 }
 
+/// C-401 to C-404.
 #[test]
 fn s1_next_times() {
     let from = "2024-01-01T00:00:00Z";
@@ -68,6 +69,7 @@ fn s1_next_times() {
     check("@hourly", ["2024-01-01 01:00", "2024-01-01 02:00", "2024-01-01 03:00", "2024-01-01 04:00"]);
 }
 
+/// C-401, C-402, C-407.
 #[test]
 fn s2_parse_errors() {
     for (schedule, want) in [
@@ -157,6 +159,7 @@ fn c405_intervals_count_from_the_time_before_in_whole_seconds() {
     assert_eq!(latest("2023-12-31T00:00:00Z"), None);
 }
 
+/// C-501, C-502.
 #[test]
 fn s3_daylight_saving_in_new_york() {
     let zone = "America/New_York";

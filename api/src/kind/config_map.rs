@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn t5_cells_count_keys() {
+    fn cells_count_keys() {
         let object = KIND.creates(json!({"metadata": {"name": "a"}, "data": {"k": "v"}, "binaryData": {"b": "AA=="}}));
         check_cells(&ConfigMapRules, &object, json!(["a", 2, "5m"]));
     }

@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn t4_cells_are_the_same_in_both_shapes() {
+    fn cells_are_the_same_in_both_shapes() {
         let object = CORE_KIND.creates(recorded());
         let want = json!([
             "5m30s",

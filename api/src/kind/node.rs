@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn t6_cells_tell_what_the_machine_is() {
+    fn cells_tell_what_the_machine_is() {
         let object = KIND.creates(node());
         check_cells(
             &NodeRules,

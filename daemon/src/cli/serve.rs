@@ -134,7 +134,7 @@ async fn run_parts(
     driver.add(CronJobController::new(store.clone(), Arc::clone(&recorder), Arc::clone(&random), zone));
     driver.add(Scheduler::new(store.clone(), Arc::clone(&recorder), facts.name.clone()));
     driver.add_with(node.clone(), &waker);
-    driver.add(Ttl::new(store.clone()));
+    driver.add(Ttl::new(store.clone(), Arc::clone(&clock)));
     driver.add(Garbage::new(store.clone()));
     driver.add(Namespaces::new(store.clone()));
     driver.add(objects);

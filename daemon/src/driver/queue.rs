@@ -223,6 +223,7 @@ mod tests {
         assert_eq!(queue.running(), 2);
     }
 
+    /// J-801: one look at a key at a time.
     #[test]
     fn runs_a_key_again_when_it_was_woken_while_running_and_never_beside_itself() {
         let mut queue = Queue::default();
@@ -238,6 +239,7 @@ mod tests {
         assert!(queue.entries.is_empty(), "an idle key costs no memory (I-5)");
     }
 
+    /// J-801, C-602.
     #[test]
     fn doubles_the_back_off_from_one_second_to_sixty() {
         let mut queue = Queue::default();
@@ -285,6 +287,7 @@ mod tests {
         assert_eq!(queue.next_timer(), Some(after(1)));
     }
 
+    /// J-802.
     #[test]
     fn comes_back_at_the_time_that_the_reconcile_asked_for() {
         let mut queue = Queue::default();

@@ -16,6 +16,7 @@ mod commit;
 mod facts;
 mod fault;
 mod history;
+mod job_snapshot;
 mod reader;
 mod reserve;
 mod schema;
@@ -437,12 +438,21 @@ impl Store {
     }
 
     /// A job and, read in the same transaction, the pods that its decisions rest on: those that it controls and that are not finished
-    /// or still carry the tracking finalizer, and those that it may adopt.
+    /// or still carry the tracking finalizer, and those that it may adopt. `since`: the revision of the caller's last snapshot of this
+    /// job, whose pods it still has; then only what changed after it is read, and the rest is told by revision.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn job_snapshot(&self, key: &Key) -> Result<Option<JobSnapshot>, Error> {
-        self.inner.readers.job_snapshot(key).await
+    pub async fn job_snapshot(&self, key: &Key, since: Option<Revision>) -> Result<Option<JobSnapshot>, Error> {
+        self.inner.readers.job_snapshot(key, since).await
+    }
+
+    /// Objects in the state that they had at these revisions, in that order. What was superseded may be gone, and is left out then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn versions(&self, revisions: &[Revision]) -> Result<Vec<Stored>, Error> {
+        self.inner.readers.versions(revisions).await
     }
 
     /// A cron job, when it is due, and the jobs that it controls, read in the same transaction.
@@ -525,9 +535,14 @@ pub struct CronJobSnapshot {
 #[derive(Clone, Debug)]
 pub struct JobSnapshot {
     pub job: Stored,
-    /// Pods whose controller is this job and that are not finished or carry the tracking finalizer.
+    /// The newest revision of the whole store in this state.
+    pub revision: Revision,
+    /// Pods whose controller is this job and that are not finished or carry the tracking finalizer; those that changed. In a whole
+    /// snapshot also others that may not match its selector any more.
     pub pods: Vec<Stored>,
-    /// Pods of the namespace that have no controller and carry the labels that the job's selector asks for, for adoption
-    /// (J-2101). Its `matchExpressions` are the caller's to check.
+    /// Revisions of such pods that did not change since the snapshot that the caller still has.
+    pub unchanged: Vec<Revision>,
+    /// Pods of the namespace that have no controller and may match the job's selector, for adoption (J-2101); those that changed. The
+    /// selector is the caller's to check.
     pub orphans: Vec<Stored>,
 }

@@ -11,7 +11,7 @@ use sqlx::{
 
 use super::{
     Attempt, Change, ChangeType, Chunk, CronJobSnapshot, Error, JobSnapshot, Key, ListQuery, Revision, Stored,
-    attempts, facts, fault, schema,
+    attempts, facts, fault, job_snapshot, schema,
 };
 
 /// More do not help: they would share the machine's cores with everything else, and each has its own page cache.
@@ -25,6 +25,11 @@ pub(super) struct Readers {
 const GET: &str = "\
     SELECT o.kind, o.namespace, o.name, o.revision, v.body FROM objects o JOIN versions v ON v.revision = o.revision \
     WHERE o.kind = ?1 AND o.namespace = ?2 AND o.name = ?3";
+
+/// Versions by their revisions, a JSON array.
+pub(super) const VERSIONS: &str = "\
+    SELECT v.kind, v.namespace, v.name, v.revision, v.body \
+    FROM json_each(?1) r CROSS JOIN versions v ON v.revision = r.value ORDER BY v.revision";
 
 pub(super) const GET_BY_UID: &str = "\
     SELECT o.kind, o.namespace, o.name, o.revision, v.body FROM objects o JOIN versions v ON v.revision = o.revision \
@@ -59,35 +64,6 @@ pub(super) const DUE: &str = "\
     UNION ALL \
     SELECT * FROM (SELECT kind, namespace, name, NULL, NULL, due_at FROM objects \
     WHERE kind = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1)";
-
-/// The job (part 0), its pods that matter (1), and pods that it may adopt (2 and 3): those without a controller that carry the
-/// labels of its selector, found by these labels, or all of them when the selector names none. Finished pods that are counted
-/// are never read, nor is any pod looked at that the selector cannot match (I-5).
-pub(super) const JOB_SNAPSHOT: &str = "\
-    WITH job AS MATERIALIZED ( \
-        SELECT o.uid, o.namespace, o.name, o.revision, v.body FROM objects o JOIN versions v ON v.revision = o.revision \
-        WHERE o.kind = 'jobs' AND o.namespace = ?1 AND o.name = ?2), \
-    wanted AS MATERIALIZED ( \
-        SELECT s.key, s.value FROM job, json_each(job.body, '$.spec.selector.matchLabels') s) \
-    SELECT 0, 'jobs', namespace, name, revision, body FROM job \
-    UNION ALL \
-    SELECT 1, o.kind, o.namespace, o.name, o.revision, v.body \
-    FROM job CROSS JOIN objects o ON o.controller_uid = job.uid AND (o.finished = 0 OR o.tracking = 1) \
-    JOIN versions v ON v.revision = o.revision \
-    WHERE o.kind = 'pods' \
-    UNION ALL \
-    SELECT 2, o.kind, o.namespace, o.name, o.revision, v.body \
-    FROM (SELECT l.object FROM wanted CROSS JOIN labels l ON l.key = wanted.key AND l.value = wanted.value \
-          GROUP BY l.object HAVING count(*) = (SELECT count(*) FROM wanted)) m \
-    CROSS JOIN objects o ON o.id = m.object \
-    CROSS JOIN job ON job.namespace = o.namespace \
-    JOIN versions v ON v.revision = o.revision \
-    WHERE o.kind = 'pods' AND o.controller_uid IS NULL \
-    UNION ALL \
-    SELECT 3, o.kind, o.namespace, o.name, o.revision, v.body \
-    FROM job CROSS JOIN objects o INDEXED BY objects_orphaned_pods ON o.namespace = job.namespace \
-    JOIN versions v ON v.revision = o.revision \
-    WHERE o.kind = 'pods' AND o.controller_uid IS NULL AND NOT EXISTS (SELECT 1 FROM wanted)";
 
 /// The cron job (part 0) with the time of its timer, and the jobs that it controls (1).
 const CRON_JOB_SNAPSHOT: &str = "\
@@ -182,24 +158,16 @@ impl Readers {
         count.map(i64::unsigned_abs).map_err(|error| self.error(error))
     }
 
-    pub(super) async fn job_snapshot(&self, key: &Key) -> Result<Option<JobSnapshot>, Error> {
-        let read = async {
-            let mut job = None;
-            let (mut pods, mut orphans) = (Vec::new(), Vec::new());
-            let query = sqlx::query(JOB_SNAPSHOT).bind(&key.namespace).bind(&key.name);
-            for row in query.fetch_all(&self.pool).await? {
-                let object = stored(&row, 1)?;
-                match row.try_get::<i64, _>(0)? {
-                    0 => job = Some(object),
-                    1 => pods.push(object),
-                    _ => orphans.push(object),
-                }
-            }
-            pods.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            orphans.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            Ok(job.map(|job| JobSnapshot { job, pods, orphans }))
-        };
-        read.await.map_err(|error| self.error(error))
+    pub(super) async fn job_snapshot(&self, key: &Key, since: Option<Revision>) -> Result<Option<JobSnapshot>, Error> {
+        job_snapshot::read(&self.pool, key, since).await.map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn versions(&self, revisions: &[Revision]) -> Result<Vec<Stored>, Error> {
+        let revisions: Vec<i64> = revisions.iter().map(|revision| revision.0).collect();
+        let query = sqlx::query(VERSIONS).bind(serde_json::Value::from(revisions).to_string());
+        let rows = query.fetch_all(&self.pool).await;
+        let objects = rows.and_then(|rows| rows.iter().map(|row| stored(row, 0)).collect());
+        objects.map_err(|error| self.error(error))
     }
 
     pub(super) async fn cron_job_snapshot(&self, key: &Key) -> Result<Option<CronJobSnapshot>, Error> {
@@ -401,7 +369,7 @@ fn clamp(limit: usize) -> i64 {
 }
 
 /// Reads kind, namespace, name, revision and body, from a column on.
-fn stored(row: &SqliteRow, from: usize) -> Result<Stored, sqlx::Error> {
+pub(super) fn stored(row: &SqliteRow, from: usize) -> Result<Stored, sqlx::Error> {
     Ok(Stored {
         key: key(row, from)?,
         revision: Revision(row.try_get(from + 3)?),

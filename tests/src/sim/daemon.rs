@@ -96,11 +96,11 @@ impl Daemon {
             data_dir: data_dir.to_owned(),
             engine_calls: 2,
         });
-        let mut driver = Driver::new(store.clone(), shared_clock);
+        let mut driver = Driver::new(store.clone(), Arc::clone(&shared_clock));
         driver.add(JobController::new(store.clone(), Arc::clone(&recorder), Arc::clone(&random)));
         driver.add(Scheduler::new(store.clone(), recorder, NODE.to_owned()));
         driver.add_with(node.clone(), &waker);
-        driver.add(Ttl::new(store.clone()));
+        driver.add(Ttl::new(store.clone(), shared_clock));
         driver.add(Garbage::new(store.clone()));
         driver.add(Namespaces::new(store.clone()));
         driver.add(objects);

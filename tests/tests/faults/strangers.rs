@@ -50,6 +50,7 @@ async fn a_container_that_is_stopped_ends_its_attempt() {
     check_ended_by(&["stop", "--time", "1"], &[137, 143]).await;
 }
 
+/// J-2513.
 #[tokio::test]
 async fn a_container_that_is_killed_ends_its_attempt() {
     check_ended_by(&["kill"], &[137]).await;

@@ -234,7 +234,7 @@ fn c104_warnings_name_the_templates_path() {
 }
 
 #[test]
-fn t2_cells() {
+fn c103_cells() {
     let mut made = STORY.creates(cron_job(json!({})));
     let want = json!(["a", "0 * * * *", "<none>", "False", 0, "<none>", "5m", "c", "i", "<none>"]);
     check_cells(&CronJobRules, &made, want);

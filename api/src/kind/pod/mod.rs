@@ -7,7 +7,7 @@ mod qos;
 mod update;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
 use serde_json::{Value, json};
 
 use crate::{
@@ -43,6 +43,7 @@ impl Rules for PodRules {
                 pod.status = Some(PodStatus {
                     phase: Some("Pending".to_owned()),
                     qos_class: Some(qos::class(spec).to_owned()),
+                    conditions: gated(spec).map(|condition| vec![condition]),
                     ..PodStatus::default()
                 });
             }
@@ -167,6 +168,18 @@ impl Rules for PodRules {
         };
         Some(json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]))
     }
+}
+
+/// J-2541: a pod that is held back by gates says so from its first moment; the scheduler does not look at it.
+fn gated(spec: &PodSpec) -> Option<PodCondition> {
+    (!list(&spec.scheduling_gates).is_empty()).then(|| PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        reason: Some("SchedulingGated".to_owned()),
+        message: Some("Scheduling is blocked due to non-empty scheduling gates".to_owned()),
+        observed_generation: Some(1),
+        ..PodCondition::default()
+    })
 }
 
 /// Whether the pod's life is over.

@@ -23,6 +23,22 @@ fn starts_pending_with_its_class_j_2414() {
 }
 
 #[test]
+fn a_gated_pod_says_so_from_its_first_moment_j_2541() {
+    let gated = created(&pod(json!({"schedulingGates": [{"name": "example.com/wait"}]})));
+    let condition = &gated["status"]["conditions"][0];
+    assert_eq!(
+        (&condition["type"], &condition["status"], &condition["reason"], &condition["message"]),
+        (
+            &json!("PodScheduled"),
+            &json!("False"),
+            &json!("SchedulingGated"),
+            &json!("Scheduling is blocked due to non-empty scheduling gates")
+        )
+    );
+    assert_eq!(created(&pod(json!({})))["status"].get("conditions"), None);
+}
+
+#[test]
 fn only_few_fields_may_change_w_74() {
     let old = created(&pod(json!({
         "activeDeadlineSeconds": 100, "schedulingGates": [{"name": "a"}, {"name": "b"}],

@@ -80,6 +80,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    /// J-902, J-903.
     #[test]
     fn a_condition_is_added_once_and_replaced_in_place() {
         let mut conditions = Vec::new();
@@ -89,9 +90,26 @@ mod tests {
         assert!(set(&mut conditions, SUSPENDED, false, &Cause::new("JobResumed", "Job resumed"), time(4)));
         let types: Vec<(&str, &str)> = conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
         assert_eq!(types, [("Suspended", "False"), ("FailureTarget", "True")]);
-        assert_eq!(conditions[0].last_transition_time, Some(Time(time(4))));
+        let JobCondition { type_: _, status: _, reason, message, last_probe_time, last_transition_time } =
+            &conditions[0];
+        assert_eq!((reason.as_deref(), message.as_deref()), (Some("JobResumed"), Some("Job resumed")));
+        assert_eq!([last_probe_time, last_transition_time], [&Some(Time(time(4))), &Some(Time(time(4)))]);
     }
 
+    /// J-901, J-839.
+    #[test]
+    fn finished_is_complete_or_failed_and_true() {
+        let job = |type_: &str, status: &str| {
+            let condition = serde_json::json!({"type": type_, "status": status});
+            serde_json::from_value::<Job>(serde_json::json!({"status": {"conditions": [condition]}})).unwrap()
+        };
+        for type_ in [SUSPENDED, SUCCESS_CRITERIA_MET, COMPLETE, FAILURE_TARGET, FAILED] {
+            assert_eq!(is_finished(&job(type_, "True")), type_ == COMPLETE || type_ == FAILED, "{type_}");
+            assert!(!is_finished(&job(type_, "False")), "{type_}");
+        }
+    }
+
+    /// J-903.
     #[test]
     fn false_is_never_added() {
         let mut conditions = Vec::new();

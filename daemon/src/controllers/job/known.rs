@@ -21,12 +21,17 @@ pub(super) struct KnownJob {
     pub(super) memory: Memory,
     /// Pods as they were at the last look. Every change of a pod has its own revision (I-7).
     pub(super) pods: BTreeMap<Revision, Arc<Pod>>,
+    /// The store's newest revision at the last look: what didn't change since is not read again.
+    pub(super) seen: Revision,
 }
 
 /// All active jobs that were looked at since the start.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     jobs: BTreeMap<Place, KnownJob>,
+    /// The revision that the next whole look at a job must have seen: one of its finished pods was relabelled then, which is in no later
+    /// snapshot of what changed (J-2102).
+    relabelled: BTreeMap<Place, Revision>,
     by_uid: BTreeMap<String, Place>,
 }
 
@@ -47,10 +52,25 @@ impl Known {
             .collect()
     }
 
-    /// Memory and pods of a job as of its last look; empty when it is another one (its uid differs) or was never looked at.
-    pub(super) fn recall(&self, place: &Place, uid: &str) -> (Memory, BTreeMap<Revision, Arc<Pod>>) {
-        let known = self.jobs.get(place).filter(|known| known.uid == uid);
-        known.map(|known| (known.memory.clone(), known.pods.clone())).unwrap_or_default()
+    /// The newest revision of the last look at a job, if what changed since is enough to look at; none when all of it must be read.
+    pub(super) fn seen(&self, place: &Place) -> Option<Revision> {
+        let seen = self.jobs.get(place)?.seen;
+        self.relabelled.get(place).is_none_or(|at| *at <= seen).then_some(seen)
+    }
+
+    /// A finished pod of this job has these labels now: if they don't match its selector any more, the next look must be a whole one.
+    pub(super) fn finished_and_relabelled(&mut self, uid: &str, labels: &[(String, String)], at: Revision) {
+        let Some(place) = self.by_uid.get(uid) else { return };
+        let get = |key: &str| labels.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+        let matches = |job: &KnownJob| job.selector.as_ref().is_some_and(|selector| selector.matches(get));
+        if self.jobs.get(place).is_some_and(|job| !matches(job)) {
+            self.relabelled.insert(place.clone(), at);
+        }
+    }
+
+    /// What was remembered of a job, if it is still the one with this uid.
+    pub(super) fn recall(&self, place: &Place, uid: &str) -> Option<&KnownJob> {
+        self.jobs.get(place).filter(|known| known.uid == uid)
     }
 
     pub(super) fn remember(&mut self, place: &Place, job: KnownJob) {
@@ -62,6 +82,7 @@ impl Known {
     }
 
     pub(super) fn forget(&mut self, place: &Place) {
+        self.relabelled.remove(place);
         if let Some(known) = self.jobs.remove(place) {
             self.by_uid.remove(&known.uid);
         }
@@ -85,11 +106,28 @@ mod tests {
         let mut all = Known::default();
         let started = KnownJob { memory: Memory { started: None, ..Memory::default() }, ..known("old") };
         all.remember(&place("a"), started);
+        assert!(all.recall(&place("a"), "new").is_none());
         all.remember(&place("a"), known("new"));
         assert_eq!(all.find("old"), None);
         assert_eq!(all.find("new"), Some(&place("a")));
         all.forget(&place("a"));
         assert_eq!(all.find("new"), None);
+    }
+
+    #[test]
+    fn a_finished_pod_that_matches_no_more_asks_for_a_whole_look_until_one_was_made() {
+        let mut all = Known::default();
+        let at = |revision| KnownJob { selector: Some(Labels::default()), seen: Revision(revision), ..known("1") };
+        all.remember(&place("a"), at(5));
+        all.finished_and_relabelled("1", &[], Revision(6));
+        assert_eq!(all.seen(&place("a")), Some(Revision(5)), "it still matches");
+        all.remember(&place("a"), KnownJob { selector: None, ..at(5) });
+        all.finished_and_relabelled("1", &[], Revision(7));
+        assert_eq!(all.seen(&place("a")), None);
+        all.remember(&place("a"), at(6));
+        assert_eq!(all.seen(&place("a")), None, "that look was under way already");
+        all.remember(&place("a"), at(7));
+        assert_eq!(all.seen(&place("a")), Some(Revision(7)));
     }
 
     #[test]

@@ -55,6 +55,7 @@ struct Seen {
     snapshot: Snapshot,
     selector: Option<Labels>,
     pods: BTreeMap<store::Revision, Arc<Pod>>,
+    revision: store::Revision,
 }
 
 /// How often a look is repeated at once because somebody else wrote in between, or a generated name was taken (J-306). Then the driver
@@ -107,24 +108,66 @@ impl JobController {
         f(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Reads a job and those of its pods that changed since the last look. None: there is no such job.
+    async fn read(&self, place: &Place) -> Result<Option<JobSnapshot>, Error> {
+        let key = store::Key::new(Kind::Job, &place.0, &place.1);
+        let since = self.known(|known| known.seen(place));
+        let Some(found) = self.store.job_snapshot(&key, since).await? else { return Ok(None) };
+        if since.is_some() {
+            let uid = found.job.object()?.uid().to_owned();
+            // What is remembered must be of this very job, and hold every pod that was not read.
+            let is_known = self.known(|known| {
+                let known = known.recall(place, &uid);
+                known.is_some_and(|known| found.unchanged.iter().all(|revision| known.pods.contains_key(revision)))
+            });
+            if !is_known {
+                return Ok(self.store.job_snapshot(&key, None).await?);
+            }
+        }
+        Ok(Some(found))
+    }
+
     /// Reduces what was read; pods that didn't change since the last look are taken from memory.
     fn observe(&self, place: &Place, found: &JobSnapshot, now: Now) -> Result<Seen, Error> {
         let job: Job = found.job.typed()?;
         let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref()).map(Labels::from_typed);
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
-        let (memory, before) = self.known(|known| known.recall(place, uid));
         let read = |stored: &Stored| -> Result<Arc<Pod>, Error> {
             Ok(Arc::new(Pod::read(&stored.typed::<v1::Pod>()?, selector.as_ref(), now)))
         };
-        let mut pods = BTreeMap::new();
+        let (memory, mut pods) = self.known(|known| {
+            let Some(known) = known.recall(place, uid) else { return Default::default() };
+            let keep = |revision: &store::Revision| Some((*revision, known.pods.get(revision)?.clone()));
+            (known.memory.clone(), found.unchanged.iter().filter_map(keep).collect::<BTreeMap<_, _>>())
+        });
         for stored in &found.pods {
-            let pod = before.get(&stored.revision).map_or_else(|| read(stored), |pod| Ok(pod.clone()))?;
-            pods.insert(stored.revision, pod);
+            let pod = read(stored)?;
+            // One that is over and counted is there to be released, or not at all.
+            if pod.tracking || !pod.phase.is_terminal() || !pod.matches {
+                pods.insert(stored.revision, pod);
+            }
         }
         let adoptable = found.orphans.iter().filter(|stored| may_match(selector.as_ref(), &stored.body));
         let orphans: Vec<Arc<Pod>> = adoptable.map(read).collect::<Result<_, _>>()?;
         let snapshot = Snapshot::new(job, pods.values().cloned().collect(), orphans, memory);
-        Ok(Seen { snapshot, selector, pods })
+        Ok(Seen { snapshot, selector, pods, revision: found.revision })
+    }
+
+    /// Bodies of pods that the plan changes and that were not read because they hadn't changed. One that is gone by now has changed: the
+    /// guard of its revision will say so.
+    async fn read_changed(&self, found: &mut JobSnapshot, seen: &Seen, plan: &Plan) -> Result<(), Error> {
+        let is_lacking =
+            |revision: &store::Revision| seen.pods.get(revision).is_some_and(|pod| plan.pods.contains_key(&pod.name));
+        let lacking: Vec<store::Revision> = found.unchanged.iter().copied().filter(is_lacking).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let read = self.store.versions(&lacking).await?;
+        if read.len() < lacking.len() {
+            return Err(store::Error::Conflict { key: found.job.key.clone(), seen: found.revision, have: None }.into());
+        }
+        found.pods.extend(read);
+        Ok(())
     }
 
     /// Makes pods that can be stored, each with a name that no other of this plan has.
@@ -157,10 +200,12 @@ impl JobController {
         }
     }
 
-    async fn commit(&self, found: &JobSnapshot, job: &Job, plan: &Plan, now: Now) -> Result<(), Error> {
+    async fn commit(&self, found: &mut JobSnapshot, seen: &Seen, plan: &Plan, now: Now) -> Result<(), Error> {
         if plan.is_empty() {
             return Ok(());
         }
+        let job = &seen.snapshot.job;
+        self.read_changed(found, seen, plan).await?;
         let mut request = commit::request(found, job, plan, now)?;
         let specs = plan.events.iter().map(|event| commit::event_spec(found, job, event));
         request.writes.extend(specs.filter_map(|spec| self.recorder.record(&spec, now)));
@@ -169,7 +214,7 @@ impl JobController {
     }
 
     fn remember(&self, place: &Place, seen: Seen, plan: &Plan) {
-        let Seen { snapshot, selector, pods } = seen;
+        let Seen { snapshot, selector, pods, revision } = seen;
         let uid = snapshot.job.metadata.uid.unwrap_or_default();
         self.known(|known| match plan.waiting {
             plan::Waiting::Nothing | plan::Waiting::Manager(_) => known.forget(place),
@@ -182,18 +227,17 @@ impl JobController {
             | plan::Waiting::Parallelism
             | plan::Waiting::Deletion
             | plan::Waiting::Admission => {
-                known.remember(place, KnownJob { uid, selector, memory: plan.memory.clone(), pods });
+                known.remember(place, KnownJob { uid, selector, memory: plan.memory.clone(), pods, seen: revision });
             }
         });
     }
 
     async fn reconcile_job(&self, place: &Place, now: Now) -> Result<Next, Error> {
-        let key = store::Key::new(Kind::Job, &place.0, &place.1);
         // Why nothing may be created, once the store has said so. The rest of the plan is committed without.
         let mut obstacle: Option<store::Error> = None;
         let mut tries = 0;
         loop {
-            let Some(found) = self.store.job_snapshot(&key).await? else {
+            let Some(mut found) = self.read(place).await? else {
                 self.known(|known| known.forget(place));
                 return Ok(Next::Idle);
             };
@@ -201,7 +245,7 @@ impl JobController {
             let job = &seen.snapshot.job;
             let plan = decide(&seen.snapshot, now, &mut self.maker(job, now, obstacle.is_none()));
             tries += 1;
-            match self.commit(&found, job, &plan, now).await {
+            match self.commit(&mut found, &seen, &plan, now).await {
                 Ok(()) => {
                     self.remember(place, seen, &plan);
                     return match obstacle {
@@ -256,6 +300,9 @@ impl JobController {
         let is_gone = change.change_type == ChangeType::Deleted;
         let itself = (index.tracking && !is_gone).then(|| Key::pod(change.key.clone()));
         if let Some(uid) = &index.controller_uid {
+            if index.finished && !index.tracking && !is_gone {
+                self.known(|known| known.finished_and_relabelled(uid, &index.labels, change.revision));
+            }
             let job = self.known(|known| known.find(uid).cloned()).map(Key::job);
             return job.or(itself).into_iter().collect();
         }

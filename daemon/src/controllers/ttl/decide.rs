@@ -4,6 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 
+use super::timeline::Timeline;
+use crate::sys::Now;
+
 /// What is to be done about a job's time to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
@@ -15,16 +18,18 @@ pub(super) enum Plan {
     Delete,
 }
 
-pub(super) fn decide(job: &Job, now: Timestamp) -> Plan {
-    match expiry(job) {
-        None => Plan::Nothing,
-        Some(at) if now < at => Plan::Wait(at),
-        Some(_) => Plan::Delete,
+pub(super) fn decide(job: &Job, clocks: &Timeline, now: Now) -> Plan {
+    let Some((finished, ttl)) = expiry(job) else { return Plan::Nothing };
+    let left = ttl.saturating_sub(clocks.elapsed(finished, now));
+    match now.wall.checked_add(left) {
+        Ok(at) if left.is_positive() => Plan::Wait(at),
+        Ok(_) => Plan::Delete,
+        Err(_) => Plan::Nothing, // beyond the end of time
     }
 }
 
-/// The finish time, which is when the terminal condition came, plus the TTL (J-1901).
-fn expiry(job: &Job) -> Option<Timestamp> {
+/// The finish time, which is when the terminal condition came, and the TTL (J-1901).
+fn expiry(job: &Job) -> Option<(Timestamp, SignedDuration)> {
     if job.metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -39,7 +44,7 @@ fn expiry(job: &Job) -> Option<Timestamp> {
         .last_transition_time
         .as_ref()?
         .0;
-    finished.checked_add(SignedDuration::from_secs(i64::from(ttl))).ok()
+    Some((finished, SignedDuration::from_secs(i64::from(ttl))))
 }
 
 #[cfg(test)]
@@ -49,7 +54,8 @@ mod tests {
     #[track_caller]
     fn check(job: &str, now: &str, want: Plan) {
         let job: Job = serde_json::from_str(job).unwrap();
-        assert_eq!(decide(&job, now.parse().unwrap()), want);
+        let now = Now { wall: now.parse().unwrap(), boot: std::time::Duration::from_secs(1000) };
+        assert_eq!(decide(&job, &Timeline::new(now), now), want);
     }
 
     fn finished(ttl: &str, condition: &str, metadata: &str) -> String {
@@ -84,6 +90,12 @@ mod tests {
         ] {
             check(&job, "2027-01-01T00:00:00Z", Plan::Nothing);
         }
+    }
+
+    #[test]
+    fn j_1802_jobs_of_other_controllers_expire_too() {
+        let job = finished(r#","ttlSecondsAfterFinished":100,"managedBy":"example.com/other""#, "Failed", "");
+        check(&job, "2026-01-01T12:01:40Z", Plan::Delete);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! TTL after finished (jobs.md section 19): deletes finished jobs when their time has come, to the second.
 //!
 //! The time is the job's `due_at`, which the job's index carries with each write and the store keeps: nothing about finished
-//! jobs is held in memory (I-5). A write that changes it moves the driver's alarm (J-1903).
+//! jobs is held in memory (I-5). A write that changes it moves the driver's alarm (J-1903). A wall clock that is set forward deletes nothing
+//! early: what is left is measured by the boot clock ([`timeline`]). Set back, it postpones (J-1904).
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jobd_api::registry::Kind;
 use k8s_openapi::api::batch::v1::Job;
@@ -10,21 +13,30 @@ use super::edit::{self, Propagation};
 use crate::{
     driver::{Controller, Error, Next},
     store::{Change, Key, Store},
-    sys::Now,
+    sys::{Clock, Now},
 };
 
 mod decide;
+mod timeline;
 
 use decide::{Plan, decide};
+use timeline::Timeline;
 
 pub struct Ttl {
     store: Store,
+    clock: Arc<dyn Clock>,
+    clocks: Mutex<Timeline>,
 }
 
 impl Ttl {
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        let clocks = Mutex::new(Timeline::new(clock.now()));
+        Self { store, clock, clocks }
+    }
+
+    fn clocks<T>(&self, f: impl FnOnce(&mut Timeline) -> T) -> T {
+        f(&mut self.clocks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -43,6 +55,10 @@ impl Controller for Ttl {
         Ok(Vec::new())
     }
 
+    fn clock_jumped(&self) {
+        self.clocks(|clocks| clocks.note(self.clock.now()));
+    }
+
     fn due_key(&self, object: &Key) -> Option<Key> {
         Some(object.clone())
     }
@@ -50,7 +66,11 @@ impl Controller for Ttl {
     async fn reconcile(&self, key: &Key, now: Now) -> Result<Next, Error> {
         let Some(stored) = self.store.get(key).await? else { return Ok(Next::Idle) };
         let job: Job = stored.typed()?;
-        match decide(&job, now.wall) {
+        let plan = self.clocks(|clocks| {
+            clocks.note(now);
+            decide(&job, clocks, now)
+        });
+        match plan {
             Plan::Nothing => Ok(Next::Idle),
             Plan::Wait(at) => Ok(Next::Due(at)),
             Plan::Delete => {

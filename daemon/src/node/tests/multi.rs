@@ -217,6 +217,22 @@ async fn an_on_failure_pod_whose_sandbox_ends_begins_again_with_its_init_contain
     assert!(world.engine.names().is_empty());
 }
 
+/// J-2533: what is done stays done, whatever restarts beside it.
+#[tokio::test]
+async fn init_containers_that_are_done_are_not_run_again() {
+    let mut world = world("OnFailure", vec![container("one")], &["main"]).await;
+    world.engine.finish("jobd-u-one-0", 0);
+    world.settle().await;
+    world.engine.finish("jobd-u-main-0", 1);
+    world.settle().await;
+    expect(&world, "Running", "one=0 main=running").await;
+    world.crash().await;
+    world.settle().await;
+    let runs = world.engine.runs();
+    let of = |name: &str| runs.iter().filter(|(key, _)| key.contains(name)).map(|(_, runs)| *runs).sum::<u32>();
+    assert_eq!((of("jobd-u-one-"), of("jobd-u-main-")), (1, 2), "{runs:?}");
+}
+
 #[tokio::test]
 async fn a_restart_of_the_daemon_adopts_all_that_runs_r8() {
     let mut world = world("Never", vec![sidecar("side")], &["a", "b"]).await;

@@ -114,6 +114,20 @@ impl World {
         self.pod().await.and_then(|pod| pod.status?.phase).unwrap_or_else(|| "gone".to_owned())
     }
 
+    /// `reason: message` of all events, in order.
+    async fn events(&self) -> Vec<String> {
+        let chunk = self.store.list(&store::ListQuery::all(Kind::Event, 100)).await.unwrap();
+        let events = chunk.items.iter().map(|item| (item.revision, item.object().unwrap()));
+        let mut events: Vec<_> = events
+            .map(|(at, event)| {
+                let text = |field: &str| event.text(&[field]).unwrap_or_default().to_owned();
+                (at, format!("{} {}: {}", text("type"), text("reason"), text("message")))
+            })
+            .collect();
+        events.sort();
+        events.into_iter().map(|(_, text)| text).collect()
+    }
+
     pub(super) async fn attempts(&self) -> Vec<Attempt> {
         self.store.attempts(&self.uid).await.unwrap()
     }
@@ -222,6 +236,15 @@ fn container_status(pod: &Pod) -> Value {
 async fn a_pod_runs_once_and_leaves_its_log() {
     let mut world = World::new(json!({})).await;
     world.settle().await;
+    // J-2574, J-2579
+    assert_eq!(
+        world.events().await,
+        [
+            "Normal Pulled: Container image \"busybox:1\" already present on machine and can be accessed by the pod",
+            "Normal Created: Container created",
+            "Normal Started: Container started",
+        ]
+    );
     let pod = world.pod().await.unwrap();
     assert_eq!(world.phase().await, "Running");
     assert_eq!(container_status(&pod)["containerID"], json!(format!("docker://{:064x}", 1)));
@@ -261,6 +284,91 @@ async fn a_missing_image_is_pulled_in_the_background() {
     };
     tokio::time::timeout(deadline, running).await.unwrap();
     assert!(world.engine.calls().contains(&"pull other:1".to_owned()));
+    // J-2572, J-2573
+    let events = world.events().await;
+    assert_eq!(events[0], "Normal Pulling: Pulling image \"other:1\"");
+    let pulled = &events[1];
+    assert!(
+        pulled.starts_with(
+            "Normal Pulled: Successfully pulled image \"other:1\" in 0s (0s including waiting). Image size: "
+        ),
+        "{pulled}"
+    );
+    assert!(pulled.ends_with(" bytes."), "{pulled}");
+}
+
+/// J-2575, J-2576: the error first, then the back-off; each told once.
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_is_told_of_and_tried_again() {
+    let mut world = World::new(json!({"spec": {"containers": {"image": "other:1"}}})).await;
+    world.engine.fail_next(Call::Pull, Fault::Answer(Error::NotFound("no such image".to_owned())));
+    let waiting = async |world: &World| container_status(&world.pod().await.unwrap())["state"]["waiting"].clone();
+    // The pull is a task of its own.
+    let told = async {
+        while waiting(&world).await["reason"] != "ErrImagePull" {
+            world.settle().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), told).await.unwrap();
+    world.settle_for(6).await;
+    let shown = waiting(&world).await;
+    assert_eq!(shown["reason"], "ImagePullBackOff");
+    let message = shown["message"].as_str().unwrap();
+    assert!(message.starts_with("Back-off pulling image \"other:1\": ErrImagePull: "), "{message}");
+    let events = world.events().await;
+    assert_eq!(events.len(), 5, "{events:?}");
+    assert_eq!(events[0], "Normal Pulling: Pulling image \"other:1\"");
+    assert!(events[1].starts_with("Warning Failed: Failed to pull image \"other:1\": "), "{events:?}");
+    assert_eq!(
+        events[2..],
+        [
+            "Warning Failed: Error: ErrImagePull",
+            "Normal BackOff: Back-off pulling image \"other:1\"",
+            "Warning Failed: Error: ImagePullBackOff"
+        ]
+    );
+    assert_eq!(world.phase().await, "Pending");
+}
+
+/// J-2577, J-2578.
+#[tokio::test]
+async fn an_image_that_may_not_be_pulled_or_has_no_name_is_told_of() {
+    let mut world = World::new(json!({"spec": {"containers": {"image": "other:1", "imagePullPolicy": "Never"}}})).await;
+    world.settle().await;
+    assert_eq!(
+        world.events().await,
+        [
+            "Warning ErrImageNeverPull: Container image \"other:1\" is not present with pull policy of Never",
+            "Warning Failed: Error: ErrImageNeverPull",
+        ]
+    );
+    let mut world = World::new(json!({"spec": {"containers": {"image": "a:b:c"}}})).await;
+    let refusal = Error::Refused { status: 400, message: "invalid reference format".to_owned() };
+    world.engine.fail_next(Call::InspectImage, Fault::Answer(refusal));
+    world.settle().await;
+    let events = world.events().await;
+    assert!(
+        events[0].starts_with(
+            "Warning InspectFailed: Failed to apply default image tag \"a:b:c\": couldn't parse image name \"a:b:c\": "
+        ),
+        "{events:?}"
+    );
+    assert_eq!(events[1], "Warning Failed: Error: InvalidImageName");
+}
+
+/// J-2584.
+#[tokio::test]
+async fn a_volume_that_cannot_be_made_is_told_of() {
+    let volumes = json!([{"name": "v", "configMap": {"name": "absent", "defaultMode": 420}}]);
+    let mut world = World::new(json!({"spec": {"volumes": volumes}})).await;
+    world.settle().await;
+    let events = world.events().await;
+    assert_eq!(
+        events,
+        ["Warning FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"absent\" not found"]
+    );
+    assert_eq!(world.phase().await, "Pending");
 }
 
 #[tokio::test]
@@ -288,6 +396,9 @@ async fn a_failed_container_restarts_with_a_new_one_after_its_back_off_j2520() {
     assert_eq!(status["state"]["waiting"]["reason"], "CrashLoopBackOff");
     assert_eq!(status["state"]["waiting"]["message"], "back-off 10s restarting failed container=main pod=p_default(u)");
     assert_eq!(status["restartCount"], 1);
+    // J-2581
+    let told = "Warning BackOff: Back-off restarting failed container main in pod p_default(u)".to_owned();
+    assert!(world.events().await.contains(&told), "{:?}", world.events().await);
     world.advance(10);
     world.settle().await;
     assert_eq!(world.engine.alive(), ["jobd-u-main-2"]);
@@ -310,6 +421,9 @@ async fn a_deleted_pod_gets_term_then_kill_and_goes_with_all_it_had_j2550() {
     assert!(world.engine.names().is_empty());
     assert!(world.attempts().await.is_empty());
     assert!(!world.dir.path().join("pods/u").exists());
+    // J-2582
+    let told = "Normal Killing: Stopping container main".to_owned();
+    assert!(world.events().await.contains(&told), "{:?}", world.events().await);
     assert!(world.engine.calls().contains(&format!("kill SIGTERM {FIRST}")));
     assert!(world.engine.calls().contains(&format!("kill SIGKILL {FIRST}")));
 }
@@ -549,4 +663,17 @@ async fn no_attempt_of_a_pod_of_many_runs_twice_whatever_is_lost_or_dies_r3_d204
         let one = |name: &str| json!({"name": name, "image": "busybox:1", "imagePullPolicy": "IfNotPresent"});
         live(seed, json!({"initContainers": [one("init")], "containers": [one("main"), one("other")]})).await;
     }
+}
+
+/// J-2560, J-2585.
+#[tokio::test]
+async fn a_pods_own_deadline_is_told_of() {
+    let mut world = World::new(json!({"spec": {"activeDeadlineSeconds": 5}})).await;
+    world.settle().await;
+    world.settle_for(40).await;
+    assert_eq!(world.phase().await, "Failed");
+    let status = world.pod().await.unwrap().status.unwrap();
+    assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+    let told = "Normal DeadlineExceeded: Pod was active on the node longer than the specified deadline".to_owned();
+    assert!(world.events().await.contains(&told), "{:?}", world.events().await);
 }

@@ -78,6 +78,7 @@ async fn a_long_list_is_whole_whatever_its_chunks() {
     assert_eq!(paged, want.into_iter().skip(1).step_by(2).collect::<Vec<_>>());
 }
 
+/// J-102.
 #[tokio::test]
 async fn selects_by_labels_and_fields_w135_w136_w137() {
     let client = Client::new().await;

@@ -12,6 +12,7 @@ fn version(object: &Value) -> &str {
     object["metadata"]["resourceVersion"].as_str().unwrap()
 }
 
+/// J-104.
 #[tokio::test]
 async fn creates_w60_w49_w17() {
     let client = Client::new().await;
@@ -27,6 +28,7 @@ async fn creates_w60_w49_w17() {
     assert_eq!(table["rows"][0]["cells"][0], "y");
 }
 
+/// J-104.
 #[tokio::test]
 async fn refuses_creates_and_stores_nothing_w21_w25_w61_w64_w91() {
     let client = Client::new().await;
@@ -70,6 +72,14 @@ async fn warns_about_unknown_fields_or_refuses_them_w91_w93() {
     assert!(warned.ok(201).get("bogus").is_none());
     let body = json!({"metadata": {"name": "y"}, "bogus": 1});
     assert_eq!(client.post(&format!("{MAPS}?fieldValidation=Ignore"), &body).await.header("warning"), "");
+    // J-108
+    let mut body = job("j");
+    body["spec"]["bogus"] = json!(1);
+    let strict = client.post(&format!("{JOBS}?fieldValidation=Strict"), &body).await;
+    assert!(strict.refusal().contains("strict decoding error: unknown field \"spec.bogus\""), "{}", strict.text);
+    let warned = client.post(JOBS, &body).await;
+    assert_eq!(warned.header("warning"), "299 - \"unknown field \\\"spec.bogus\\\"\"");
+    assert_eq!(warned.ok(201)["spec"].get("bogus"), None);
 }
 
 #[tokio::test]
@@ -137,6 +147,22 @@ async fn replaces_with_and_without_a_version_w67_w68_w69_w70_w51() {
         "400 the name of the object (other) does not match the name on the URL (x)"
     );
     assert_eq!(client.put(&format!("{MAPS}/other"), &next).await.code, 404);
+
+    // J-103, J-104: the same for jobs.
+    let mut made = client.post(JOBS, &job("j")).await.ok(201);
+    let uri = format!("{JOBS}/j");
+    let first = made.clone();
+    made["spec"]["parallelism"] = json!(3);
+    client.put(&uri, &made).await.ok(200);
+    assert_eq!(
+        client.put(&uri, &first).await.refusal(),
+        "409 Operation cannot be fulfilled on jobs.batch \"j\": the object has been modified; please apply your changes to the latest version and try again"
+    );
+    made["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    made["spec"]["parallelism"] = json!(4);
+    assert_eq!(client.put(&uri, &made).await.ok(200)["spec"]["parallelism"], 4);
+    made["metadata"]["name"] = json!("absent");
+    assert_eq!(client.put(&format!("{JOBS}/absent"), &made).await.refusal(), "404 jobs.batch \"absent\" not found");
 }
 
 #[tokio::test]
@@ -229,6 +255,12 @@ async fn deletes_and_says_what_went_w96_to_w108() {
     assert_eq!(gone.header("warning"), "");
     assert_eq!(gone.ok(200)["details"]["group"], "batch");
 
+    // J-2006
+    client.post(JOBS, &job("o")).await.ok(201);
+    let uid = client.get(&format!("{JOBS}/o")).await.ok(200)["metadata"]["uid"].clone();
+    let gone = client.delete(&format!("{JOBS}/o?propagationPolicy=Background")).await.ok(200);
+    assert_eq!(gone["details"], json!({"name": "o", "group": "batch", "kind": "jobs", "uid": uid}));
+
     // Any body, even an empty object, hides the query (W-97).
     client.post(JOBS, &job("l")).await.ok(201);
     let kept = client.send("DELETE", &format!("{JOBS}/l?propagationPolicy=Background"), &[], "{}").await.ok(200);
@@ -238,6 +270,14 @@ async fn deletes_and_says_what_went_w96_to_w108() {
     client.post(JOBS, &job("m")).await.ok(201);
     let foreground = client.send("DELETE", &format!("{JOBS}/m"), &[], body).await.ok(200);
     assert_eq!(foreground["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+
+    // J-2007
+    client.post(JOBS, &job("p")).await.ok(201);
+    for precondition in [json!({"uid": "bad"}), json!({"resourceVersion": "1"})] {
+        let body = json!({"preconditions": precondition, "propagationPolicy": "Background"}).to_string();
+        assert_eq!(client.send("DELETE", &format!("{JOBS}/p"), &[], body).await.code, 409);
+    }
+    client.get(&format!("{JOBS}/p")).await.ok(200);
 
     client.config_map("a", "p", json!({})).await;
     let body = json!({"preconditions": {"uid": "bad"}}).to_string();

@@ -136,7 +136,7 @@ async fn a_job_snapshot_holds_the_job_its_unfinished_pods_and_those_it_may_adopt
         ],
     )
     .await;
-    let snapshot = store.job_snapshot(&job).await.unwrap().unwrap();
+    let snapshot = store.job_snapshot(&job, None).await.unwrap().unwrap();
     let names = |objects: &[Stored]| {
         let names: Vec<_> = objects.iter().map(|stored| stored.key.name.as_str()).collect();
         names.join(" ")
@@ -148,9 +148,37 @@ async fn a_job_snapshot_holds_the_job_its_unfinished_pods_and_those_it_may_adopt
     // A selector without matchLabels leaves everything to the caller.
     commit(&store, vec![Write::Put { key: job.clone(), index: index(&job), body: r#"{"metadata":{}}"#.to_owned() }])
         .await;
-    let snapshot = store.job_snapshot(&job).await.unwrap().unwrap();
+    let snapshot = store.job_snapshot(&job, None).await.unwrap().unwrap();
     assert_eq!(names(&snapshot.orphans), "orphan stranger");
-    assert!(store.job_snapshot(&Key::new(Kind::Job, "default", "absent")).await.unwrap().is_none());
+    assert!(store.job_snapshot(&Key::new(Kind::Job, "default", "absent"), None).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_later_job_snapshot_holds_what_changed_and_tells_the_rest_by_revision() {
+    let (_place, store) = open().await;
+    let job = Key::new(Kind::Job, "default", "j");
+    let pod = |name: &str, change: &dyn Fn(&mut Index)| {
+        let key = Key::new(Kind::Pod, "default", name);
+        let mut index = Index { controller_uid: Some("uid-default-j".to_owned()), ..index(&key) };
+        change(&mut index);
+        put_indexed(&key, name, index)
+    };
+    let orphan = |name: &str| pod(name, &|index| index.controller_uid = None);
+    let own = |name: &str| pod(name, &|_| {});
+    commit(&store, vec![put(&job, "j"), own("a"), own("b"), own("c"), orphan("old")]).await;
+    let first = store.job_snapshot(&job, None).await.unwrap().unwrap();
+    assert_eq!((first.revision, render(&first.pods).as_str()), (Revision(5), "a@2 a, b@3 b, c@4 c"));
+    assert_eq!(first.unchanged, []);
+
+    commit(&store, vec![own("b"), pod("c", &|index| index.finished = true), own("d"), orphan("new")]).await;
+    let second = store.job_snapshot(&job, Some(first.revision)).await.unwrap().unwrap();
+    assert_eq!((second.revision, second.job.revision), (Revision(9), Revision(1)));
+    assert_eq!(render(&second.pods), "b@6 b, d@8 d");
+    assert_eq!(second.unchanged, [Revision(2)], "b changed and c is finished");
+    assert_eq!(render(&second.orphans), "new@9 new");
+
+    let read = store.versions(&[Revision(2), Revision(8), Revision(77)]).await.unwrap();
+    assert_eq!(render(&read), "a@2 a, d@8 d");
 }
 
 #[tokio::test]
@@ -239,7 +267,7 @@ async fn questions_are_answered_from_their_index() {
     check(reader::DUE.to_owned(), &["objects_due (kind=? AND due_at<?)", "objects_due (kind=? AND due_at>?)"], &[])
         .await;
     check(
-        reader::JOB_SNAPSHOT.to_owned(),
+        job_snapshot::WHOLE.to_owned(),
         &[
             "objects_by_controller (controller_uid=?)",
             "labels_by_value (key=? AND value=?)",
@@ -248,6 +276,13 @@ async fn questions_are_answered_from_their_index() {
         &["SCAN o ", "SCAN l ", "SCAN v "],
     )
     .await;
+    check(
+        job_snapshot::CHANGED.to_owned(),
+        &["objects_by_controller (controller_uid=?)", "objects_orphaned_pods (namespace=? AND revision>?)"],
+        &["SCAN o ", "SCAN v "],
+    )
+    .await;
+    check(reader::VERSIONS.to_owned(), &["v USING INTEGER PRIMARY KEY (rowid=?)"], &scans).await;
     check(reader::CHANGES_OF_KIND.to_owned(), &["versions_by_kind (kind=? AND revision>? AND revision<?)"], &scans)
         .await;
     check(reader::DEPENDENTS.to_owned(), &["owners_by_owner (owner_uid=?)"], &scans).await;

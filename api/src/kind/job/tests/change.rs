@@ -72,6 +72,7 @@ fn immutable_fields_j_502_to_j_504() {
     check_update(&plain, json!({"parallelism": -1}), &[want, want]); // J-403
 }
 
+/// J-505, J-506.
 #[test]
 fn the_template_of_a_suspended_job_may_change_t_14() {
     let condition = json!([{"type": "Suspended", "status": "True"}]);
@@ -107,6 +108,34 @@ fn the_template_of_a_suspended_job_may_change_t_14() {
         let want_anti = [format!("{want_image}: Invalid value: field is immutable")];
         check_update(&old, template(&anti), &[want_anti[0].as_str()]);
     }
+}
+
+#[test]
+fn jobs_without_prefixed_labels_go_on_without_them_j_507() {
+    let mut old = created(&job(json!({})));
+    let labels = json!({"job-name": "pi", "controller-uid": written::UID});
+    old["spec"]["template"]["metadata"]["labels"] = labels.clone();
+    old["spec"]["selector"] = json!({"matchLabels": {"controller-uid": written::UID}});
+    check_update(&old, json!({"suspend": true}), &[]);
+    // The old labels are still asked for.
+    old["spec"]["template"]["metadata"]["labels"] = json!({"job-name": "other", "controller-uid": written::UID});
+    let got = update(Part::Main, &old, &merge(old.clone(), &json!({"spec": {"suspend": true}}))).unwrap_err();
+    assert!(
+        got[0].starts_with("spec.template.metadata.labels[job-name]: ") && got[0].ends_with("must be 'pi'"),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn a_finished_job_may_change_and_stays_finished_j_504_j_509() {
+    let mut old = created(&job(json!({"completions": 1})));
+    old["status"] = json!({"succeeded": 1, "conditions": conditions(&["SuccessCriteriaMet", "Complete"])});
+    let new = merge(
+        old.clone(),
+        &json!({"spec": {"parallelism": 5, "suspend": true, "ttlSecondsAfterFinished": 9}, "status": null}),
+    );
+    let changed = update(Part::Main, &old, &new).unwrap().unwrap().object;
+    assert_eq!(changed.get(&["status"]), Some(&old["status"]));
 }
 
 #[test]

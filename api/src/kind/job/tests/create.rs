@@ -81,6 +81,46 @@ fn generates_selector_and_labels_j_302_to_j_305() {
 }
 
 #[test]
+fn names_come_before_the_selector_and_legacy_marks_are_not_made() {
+    // J-301, J-306: the generated name and uid are in the labels.
+    let mut body = job(json!({}));
+    body["metadata"] = json!({"generateName": "pi-"});
+    let stored = created(&body);
+    let name = stored["metadata"]["name"].as_str().unwrap();
+    assert!(name.len() == 8 && name.starts_with("pi-"), "{name}");
+    assert!(name[3..].bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte)), "{name}");
+    let labels = &stored["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((&labels["job-name"], &labels["controller-uid"]), (&json!(name), &json!(UID)));
+    assert_eq!(stored["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"], UID);
+    // J-306
+    body["metadata"] = json!({"generateName": "p".repeat(80)});
+    body["spec"]["template"]["metadata"] = json!({"labels": {"job-name": "x"}});
+    let refused = create(&body).unwrap_err();
+    let cut = format!("must be '{}", "p".repeat(58));
+    assert!(refused.iter().any(|cause| cause.contains(&cut) && !cause.contains(&"p".repeat(59))), "{refused:?}");
+    // J-308
+    assert_eq!(stored["metadata"].get("annotations"), None);
+}
+
+#[test]
+fn a_template_is_a_legal_pod_without_ephemeral_containers() {
+    // J-307, J-453
+    let ephemeral = json!([{"name": "debug", "image": "busybox"}]);
+    check(
+        &job(json!({"template": {"spec": {"ephemeralContainers": ephemeral}}})),
+        &["spec.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template"],
+    );
+    // J-441, J-450, and what stands at the template comes before what the job says of it (J-403).
+    check(
+        &job(json!({"template": {"spec": {"containers": [], "restartPolicy": "Always"}}})),
+        &[
+            "spec.template.spec.containers: Required value",
+            "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+        ],
+    );
+}
+
+#[test]
 fn numbers_may_not_be_negative_j_414_j_415() {
     const NEG: &str = "must be greater than or equal to 0";
     for field in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
@@ -118,8 +158,13 @@ fn managed_by_is_a_path_with_a_domain_j_416() {
     );
     let long = format!("acme.io/{}", "x".repeat(60));
     check(&long, &["spec.managedBy: Too long: may not be more than 63 bytes"]);
-    let host = create(&job(json!({"managedBy": "Acme/foo"}))).unwrap_err();
-    assert!(host[0].starts_with("spec.managedBy: Invalid value: \"Acme\": a lowercase RFC 1123 subdomain"), "{host:?}");
+    // J-405
+    check(
+        "Acme/foo",
+        &[
+            "spec.managedBy: Invalid value: \"Acme\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ],
+    );
 }
 
 #[test]
@@ -364,7 +409,7 @@ fn generated_labels_and_selectors_j_411_j_412_j_413_j_443_j_444() {
     // J-413, W-175: the user's part of the selector stays, and is wrong.
     check_ends(
         &job(json!({"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}}})),
-        &[("spec.selector", "`selector` not auto-generated")],
+        &[("spec.selector", "`selector` not auto-generated")], // J-404
     );
     // J-443, J-444
     let manual = |spec| {

@@ -32,6 +32,7 @@ fn c1205_a_new_one_waits_for_its_first_time() {
     );
 }
 
+/// C-1409.
 #[test]
 fn c905_a_job_that_is_there_already() {
     // Its own: listed as if it had just been made.
@@ -59,6 +60,7 @@ fn c905_a_job_that_is_there_already() {
     );
 }
 
+/// C-1403, C-1408.
 #[test]
 fn c906_a_refused_job_is_told_of_and_tried_again() {
     check(
@@ -73,6 +75,7 @@ fn c906_a_refused_job_is_told_of_and_tried_again() {
     );
 }
 
+/// C-802.
 #[test]
 fn s6_allow_starts_beside_a_running_job() {
     check(
@@ -86,6 +89,7 @@ fn s6_allow_starts_beside_a_running_job() {
     );
 }
 
+/// C-803, C-1402, C-1410.
 #[test]
 fn s6_forbid_waits_for_a_running_job() {
     check(
@@ -138,6 +142,7 @@ fn s6_forbid_waits_for_a_running_job() {
     );
 }
 
+/// C-804, C-1413; C-1414, C-1415: all is one transaction, so neither a look-up nor a deletion can fail by itself and be told.
 #[test]
 fn s6_replace_deletes_and_starts() {
     check(
@@ -284,6 +289,7 @@ fn c601_an_edited_schedule_waits_for_its_next_time() {
     );
 }
 
+/// C-503, C-1404 to C-1407; C-1416 is told as C-1405, by the look that follows the edit.
 #[test]
 fn schedules_and_zones_that_cannot_be_used() {
     check(
@@ -313,6 +319,7 @@ fn schedules_and_zones_that_cannot_be_used() {
     );
 }
 
+/// C-1412.
 #[test]
 fn c705_too_many_missed_times_are_no_reason_not_to_run() {
     check(
@@ -327,7 +334,7 @@ fn c705_too_many_missed_times_are_no_reason_not_to_run() {
     );
 }
 
-/// R-7: recorded once, however often the daemon looks afterwards.
+/// C-706, C-1411, R-7: recorded once, however often the daemon looks afterwards.
 #[test]
 fn a_time_whose_deadline_has_passed_is_told_of_by_the_look_for_it() {
     let told = expect![[r#"
@@ -341,6 +348,7 @@ fn a_time_whose_deadline_has_passed_is_told_of_by_the_look_for_it() {
     check("D=60 last=10:00 due=12:00:00.1; now=11:06", silent);
 }
 
+/// C-504, C-901 to C-903.
 #[test]
 fn s5_names_and_annotations() {
     let (seen, _) = parse("");

@@ -30,6 +30,7 @@ fn check(schedule: &str, since: &str, deadline: Option<i64>, now: &str, run: &st
     assert_eq!((have.as_str(), have_timer.as_str()), (run, timer), "{schedule} since {since} at {now}");
 }
 
+/// C-701 to C-706, C-711.
 #[test]
 fn s4_run_choice() {
     check("0 * * * *", "10:00", None, "10:30", "none", "11:00");

@@ -131,6 +131,11 @@ async fn a_job_appears_with_its_status_and_event_when_its_minute_comes() {
         )
     );
     assert_eq!(cron_job.get(&["metadata", "generation"]), Some(&json!(1)));
+    // C-1005
+    assert_eq!(
+        (cron_job.get(&["status", "conditions"]), cron_job.get(&["status", "observedGeneration"])),
+        (None, None)
+    );
     assert_eq!(reasons(&world).await, ["SuccessfulCreate"]);
 }
 
@@ -208,7 +213,7 @@ async fn timers_survive_in_the_file() {
     store.close().await;
 }
 
-/// C-601, C-1204
+/// C-601, C-1201, C-1202, C-1204
 #[tokio::test]
 async fn an_edited_schedule_starts_nothing_at_once_and_a_resumed_one_does() {
     let mut world = world().await;
@@ -362,4 +367,31 @@ async fn a_look_that_finds_nothing_writes_nothing() {
     world.clock.advance(Duration::from_secs(240));
     world.settle().await;
     assert_eq!(world.store.latest(), before);
+}
+
+/// C-603, C-805: whose a job is, is said by its owner reference, not by its name or by what a cron job of another name has; C-1203: and what
+/// it runs was said when it was made.
+#[tokio::test]
+async fn each_cron_job_sees_its_own_jobs_only_and_a_new_template_is_for_new_jobs() {
+    let mut world = world().await;
+    for name in ["x", "y"] {
+        world.create(Kind::CronJob, "default", cron_job(name, json!({"concurrencyPolicy": "Forbid"}))).await;
+    }
+    world.settle().await;
+    advance(&mut world, 301).await;
+    assert_eq!(world.names(Kind::Job).await, [job_at("x", "12:05"), job_at("y", "12:05")]);
+    let uids: Vec<String> =
+        [get(&world, "x").await, get(&world, "y").await].iter().map(|one| one.uid().to_owned()).collect();
+    assert_ne!(uids[0], uids[1]);
+    finish(&world, &job_at("x", "12:05"), "Complete").await;
+    edit(&world, "x", |object| object.0["spec"]["jobTemplate"]["spec"]["backoffLimit"] = json!(3)).await;
+    world.settle().await;
+    let limit = async |world: &World, time: &str| {
+        world.get(Kind::Job, "default", &job_at("x", time)).await.get(&["spec", "backoffLimit"]).cloned()
+    };
+    assert_eq!(limit(&world, "12:05").await, Some(json!(6)));
+    advance(&mut world, 300).await;
+    // That of `y` still runs, which holds up only its own.
+    assert_eq!(world.names(Kind::Job).await, [job_at("x", "12:05"), job_at("x", "12:10"), job_at("y", "12:05")]);
+    assert_eq!(limit(&world, "12:10").await, Some(json!(3)));
 }

@@ -42,6 +42,7 @@ fn the_first_look_starts_pods_and_the_clock() {
 
 #[test]
 fn wanted_pods_follow_t9() {
+    // J-842, J-847, J-852, J-1401, J-1402
     let action = |situation: &str| {
         let (seen, now) = parse(situation);
         let (plan, made) = plan_for(&seen, now);
@@ -112,6 +113,7 @@ fn backoff_delays_creation_only() {
 
 #[test]
 fn limits_follow_t7() {
+    // J-824, J-833, J-853
     let failed = |count: usize| (0..count).map(|n| format!("; p{n} failed exit=main:1")).collect::<String>();
     let job = |words: &str, count: usize| format!("completions=9 parallelism=2 start=1 {words}{}", failed(count));
     check_outcome(&job("limit=0", 1), "fails BackoffLimitExceeded");
@@ -141,6 +143,7 @@ fn restarts_count_only_where_pods_restart_in_place() {
 
 #[test]
 fn precedence_follows_t16() {
+    // J-830, J-831, J-838, J-841, J-905, J-1205
     let indexed = "indexed parallelism=1 start=1";
     check_outcome(&format!("{indexed} completions=1 deadline=10; a succeeded index=0"), "fails DeadlineExceeded");
     check_outcome(
@@ -175,6 +178,7 @@ fn precedence_follows_t16() {
 
 #[test]
 fn failure_policy_follows_t6() {
+    // J-1103 to J-1107
     // Rule and action that match, whether the failure counts, and whether and why the job fails.
     let judge = |rules: &str, pod: &str| {
         let limit = if rules.contains("FailIndex") { "indexed per-index=5" } else { "" };
@@ -219,6 +223,11 @@ fn failure_policy_follows_t6() {
     assert_eq!(judge("FailIndex:In:3", "failed exit=main:3"), "0 FailIndex, counted, ");
     assert_eq!(judge("none", "failed exit=main:3"), "none, counted, ");
     assert_eq!(judge("Explode:In:3", "failed exit=main:3"), "none, counted, "); // J-1101
+    // J-1109: without any exit code not even NotIn matches.
+    assert_eq!(
+        judge("FailJob:NotIn:0|Ignore:DisruptionTarget=True", "failed condition=DisruptionTarget:True"),
+        "1 Ignore, not, "
+    );
 }
 
 #[test]
@@ -255,6 +264,7 @@ fn an_ignored_failure_is_not_counted_but_lengthens_the_backoff() {
 
 #[test]
 fn per_index_limits_follow_t8() {
+    // J-1301, J-1302, J-1304, J-1306
     // The failed pod's annotations and exit code -> the index's end, or the replacement and when.
     let retried = |limit: i32, words: &str, policy: &str| {
         let policy = if policy.is_empty() { String::new() } else { format!("policy={policy}") };
@@ -279,6 +289,7 @@ fn per_index_limits_follow_t8() {
 
 #[test]
 fn jobs_with_failed_indexes_end_as_t8_says() {
+    // J-1303, J-1308, J-2707
     let job = |words: &str| format!("indexed completions=4 parallelism=4 start=1 per-index=0 {words}");
     check_outcome(&job("completed=1 failed-indexes=0"), "continues");
     check_outcome(&job("completed=1-3 failed-indexes=0"), "fails FailedIndexes");
@@ -293,6 +304,16 @@ fn jobs_with_failed_indexes_end_as_t8_says() {
             status succeeded=1 failed=3 terminating=1 completed=1 failed-indexes=0,2 start=1 FailureTarget=True:MaxFailedIndexesExceeded
             waits for 1 terminating"#]],
     );
+}
+
+#[test]
+fn the_total_of_failures_is_limited_beside_the_indexes() {
+    // J-1307
+    let job = "indexed completions=4 parallelism=4 start=1 per-index=5";
+    let failed = "; a failed index=0; b failed index=1";
+    check_outcome(&format!("{job} limit=1{failed}"), "fails BackoffLimitExceeded");
+    check_outcome(&format!("{job} limit=2{failed}"), "continues");
+    check_outcome(&format!("{job}{failed}"), "continues");
 }
 
 #[test]
@@ -376,7 +397,7 @@ fn removal_order_follows_j849() {
 
 #[test]
 fn slow_start_stops_at_the_first_batch_with_a_refusal() {
-    // T-11
+    // T-11, J-856, J-2202
     let (seen, time) = parse("completions=20 parallelism=20");
     let (plan, made) = plan_with_quota(&seen, time, 2);
     expect![[r#"
@@ -412,6 +433,7 @@ fn what_has_ended_is_counted_although_nothing_may_be_created() {
 
 #[test]
 fn a_success_policy_ends_the_job_without_counting_what_it_stops() {
+    // J-1203, J-840, J-880, J-881
     check(
         "indexed completions=3 parallelism=3 start=1 success=0/-; a succeeded index=0; b running index=1; c running index=2",
         expect![[r#"
@@ -468,7 +490,7 @@ fn too_many_succeeded_pods_are_told() {
 
 #[test]
 fn suspension_removes_pods_uncounted() {
-    // J-1502: the pod that has ended is counted all the same.
+    // J-846, J-850, J-1502, J-2205: the pod that has ended is counted all the same.
     check(
         "completions=5 parallelism=3 start=1 suspend; a running ready; b succeeded; c pending unassigned",
         expect![[r#"
@@ -482,7 +504,7 @@ fn suspension_removes_pods_uncounted() {
 
 #[test]
 fn a_job_created_suspended_does_not_start_its_clock() {
-    // J-1501
+    // J-904, J-1501, J-2205
     check(
         "completions=1 suspend deadline=5",
         expect![[r#"
@@ -494,7 +516,7 @@ fn a_job_created_suspended_does_not_start_its_clock() {
 
 #[test]
 fn resume_starts_the_clock_anew() {
-    // J-1503, J-1701: even where a start was kept.
+    // J-904, J-1503, J-1701, J-2206: even where a start was kept.
     for start in ["", "start=1"] {
         let (seen, time) = parse(&format!("completions=1 deadline=5 condition=Suspended:True:JobSuspended {start}"));
         let (plan, made) = plan_for(&seen, time);
@@ -505,7 +527,127 @@ fn resume_starts_the_clock_anew() {
             waits for 1 active
             next 1005"#]]
         .assert_eq(&render(&plan, &made));
+        let resumed = &plan.status.unwrap().conditions.unwrap()[0];
+        assert_eq!(resumed.message.as_deref(), Some("Job resumed"));
     }
+}
+
+#[test]
+fn a_suspended_job_keeps_what_it_counted_and_its_backoff_and_no_deadline_runs() {
+    // J-1505
+    let (seen, time) = parse(
+        "indexed completions=5 parallelism=2 suspend deadline=10 succeeded=2 failed=1 completed=0,1 backoff=1@995 condition=Suspended:True:JobSuspended",
+    );
+    let (plan, made) = plan_for(&seen, time);
+    expect![[r#"
+        status succeeded=2 failed=1 completed=0,1 Suspended=True:JobSuspended
+        event Normal Suspended: Job suspended
+        waits for resume"#]]
+    .assert_eq(&render(&plan, &made));
+    let mut seen = super::apply(&seen, &plan, &made, time);
+    seen.job.spec.as_mut().unwrap().suspend = None;
+    let (plan, made) = plan_for(&seen, time);
+    expect![[r#"
+        status succeeded=2 failed=1 completed=0,1 start=1000 Suspended=False:JobResumed
+        event Normal Resumed: Job resumed
+        waits for back-off until 1005
+        next 1005"#]]
+    .assert_eq(&render(&plan, &made));
+}
+
+#[test]
+fn suspension_does_not_show_while_the_job_is_being_deleted() {
+    // J-1506
+    check(
+        "completions=1 suspend start=1 deleting",
+        expect![[r#"
+            status start=1
+            waits for its deletion"#]],
+    );
+}
+
+#[test]
+fn suspending_a_finished_job_changes_nothing() {
+    // J-1507, J-509
+    check("completions=1 suspend start=1 condition=Complete:True:X", expect!["waits for nothing"]);
+    check("completions=9 parallelism=9 start=1 condition=Failed:True:X", expect!["waits for nothing"]);
+}
+
+#[test]
+fn a_changed_replacement_policy_takes_effect_at_the_next_look() {
+    // J-1404
+    let (seen, time) = parse("completions=1 replace=Failed start=1; a running deleting at=1000");
+    let (plan, made) = plan_for(&seen, time);
+    expect![[r#"
+        status terminating=1 start=1
+        waits for 1 terminating"#]]
+    .assert_eq(&render(&plan, &made));
+    let mut seen = super::apply(&seen, &plan, &made, time);
+    seen.job.spec.as_mut().unwrap().pod_replacement_policy = Some("TerminatingOrFailed".to_owned());
+    let (plan, made) = plan_for(&seen, time);
+    expect![[r#"
+        untrack a
+        status failed=1 terminating=1 start=1
+        waits for back-off until 1010
+        next 1010"#]]
+    .assert_eq(&render(&plan, &made));
+}
+
+#[test]
+fn a_stretched_indexed_job_starts_new_indexes_and_those_it_forgot() {
+    // J-1602
+    let (mut seen, time) = parse(
+        "indexed completions=3 parallelism=3 start=1 completed=0,3 succeeded=2; a running index=1; b running index=2",
+    );
+    let (plan, made) = plan_for(&seen, time);
+    assert_eq!(plan.status.as_ref().unwrap().completed_indexes.as_deref(), Some("0"));
+    seen = super::apply(&seen, &plan, &made, time);
+    let spec = seen.job.spec.as_mut().unwrap();
+    (spec.completions, spec.parallelism) = (Some(5), Some(5));
+    let (plan, made) = plan_for(&seen, time);
+    expect![[r#"
+        create 3 4
+        status active=4 succeeded=1 completed=0 start=1
+        waits for 4 active"#]]
+    .assert_eq(&render(&plan, &made));
+}
+
+#[test]
+fn a_deadline_ends_retries_and_moves_with_the_field() {
+    // J-834, J-1703
+    check(
+        "completions=5 parallelism=2 start=1 deadline=500 limit=6; a running; b failed at=900",
+        expect![[r#"
+            untrack b
+            delete a
+            status failed=2 terminating=1 start=1 FailureTarget=True:DeadlineExceeded
+            waits for 1 terminating"#]],
+    );
+    let next = |deadline: &str| {
+        let (seen, time) = parse(&format!("completions=1 start=990 {deadline}; a running"));
+        plan_for(&seen, time).0.next.map(|next| next.as_secs())
+    };
+    assert_eq!([next("deadline=500"), next("deadline=20"), next("")], [Some(1490), Some(1010), None]);
+}
+
+#[test]
+fn each_pod_that_comes_or_goes_is_told() {
+    // J-2201, J-2203; J-2204: a delete is a part of the commit and cannot fail by itself.
+    let told = |situation: &str| {
+        let (seen, time) = parse(situation);
+        let (plan, _) = plan_for(&seen, time);
+        let told =
+            plan.events.iter().map(|event| format!("{:?} {}: {}", event.event_type, event.reason, event.message));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("completions=5 parallelism=1 start=1; a running; b running created=5; c pending created=9"),
+        ["Normal SuccessfulDelete: Deleted pod: c", "Normal SuccessfulDelete: Deleted pod: b"]
+    );
+    assert_eq!(
+        told("completions=5 parallelism=2 start=1"),
+        ["Normal SuccessfulCreate: Created pod: new-1000-1", "Normal SuccessfulCreate: Created pod: new-1000-2"]
+    );
 }
 
 #[test]
@@ -571,12 +713,24 @@ fn a_finished_job_only_lets_go_of_its_pods() {
 
 #[test]
 fn an_unknown_completion_mode_is_told_and_nothing_done() {
+    // J-803, J-2210
     let (seen, time) = parse("completions=1 mode=Sideways");
     let (plan, made) = plan_for(&seen, time);
     expect![[r#"
         event Warning UnknownCompletionMode: Skipped Job sync because completion mode is unknown
         waits for a known completion mode"#]]
     .assert_eq(&render(&plan, &made));
+}
+
+#[test]
+fn however_many_pods_end_at_once_each_is_counted() {
+    // J-874, J-875: one transaction needs no cap.
+    let pods =
+        (0..1200).map(|n| format!("; p{n:04} {}", if n % 3 == 0 { "failed" } else { "succeeded" })).collect::<String>();
+    let (seen, time) = parse(&format!("completions=5000 parallelism=0 limit=5000 start=1{pods}"));
+    let (plan, _) = plan_for(&seen, time);
+    let status = plan.status.unwrap();
+    assert_eq!((status.succeeded, status.failed, plan.pods.len()), (Some(800), Some(400), 1200));
 }
 
 #[test]
@@ -592,6 +746,7 @@ fn uids_that_a_status_lists_as_uncounted_are_counted_once() {
 
 #[test]
 fn no_more_than_500_pods_are_created_or_removed_at_once() {
+    // J-848, J-852
     let (seen, time) = parse("completions=2000 parallelism=1200");
     let (plan, made) = plan_for(&seen, time);
     assert_eq!(made.len(), manage::PODS_MAX);

@@ -2,14 +2,22 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use jobd_api::indexes::Indexes;
+use jobd_api::{
+    indexes::Indexes,
+    object::Object,
+    registry::Kind,
+    write::{self, Context, Part},
+};
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use proptest::prelude::*;
 
 use super::{Waiting, apply, moment, now, parse, plan_for, render};
-use crate::controllers::job::{
-    conditions::{self, COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET},
-    snapshot::{Phase, Pod, Snapshot, Spec},
+use crate::{
+    controllers::job::{
+        conditions::{self, COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET},
+        snapshot::{Phase, Pod, Snapshot, Spec},
+    },
+    sys::{Now, SharedRandom},
 };
 
 /// Something that happens between two looks; numbers pick one of the pods.
@@ -24,6 +32,8 @@ enum Step {
     EndTerminating,
     Suspend(bool),
     Parallelism(i32),
+    /// An Indexed job gets these completions, and as much parallelism (J-503).
+    Stretch(i32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -36,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::EndTerminating),
         1 => any::<bool>().prop_map(Step::Suspend),
         1 => (0..5_i32).prop_map(Step::Parallelism),
+        1 => (1..6_i32).prop_map(Step::Stretch),
     ]
 }
 
@@ -80,11 +91,16 @@ impl World {
         self.second += 1;
         let spec = Spec::of(&self.seen.job);
         let second = self.second;
+        let finished = conditions::is_finished(&self.seen.job);
         let job_spec = self.seen.job.spec.as_mut().unwrap();
         match step {
             Step::Wait(seconds) => self.second += seconds,
             Step::Suspend(suspend) => job_spec.suspend = Some(suspend),
             Step::Parallelism(parallelism) => job_spec.parallelism = Some(parallelism),
+            Step::Stretch(completions) if spec.indexed && !finished => {
+                (job_spec.completions, job_spec.parallelism) = (Some(completions), Some(completions));
+            }
+            Step::Stretch(_) => {}
             Step::Start(pick) => self.change(pick, |pod| {
                 (pod.assigned, pod.vanishes) = (true, false);
                 pod.phase = Phase::Running;
@@ -112,8 +128,12 @@ impl World {
                 }
             }
         }
+        let spec = Spec::of(&self.seen.job);
         for pod in self.seen.pods.iter().filter(|pod| pod.tracking) {
-            if pod.phase == Phase::Succeeded {
+            if !spec.is_valid_index(pod.index) {
+                // Never counted (J-1603), also where it waited for its successor.
+                self.failed.remove(&pod.uid);
+            } else if pod.phase == Phase::Succeeded {
                 self.succeeded.insert(pod.uid.clone());
                 // A deleted pod that waited for its replacement can still end well.
                 self.failed.remove(&pod.uid);
@@ -148,6 +168,7 @@ impl World {
             let before = self.seen.job.clone();
             self.seen = apply(&self.seen, &plan, &made, time);
             check_ends(&before, &self.seen.job)?;
+            check_status_write(&before, &self.seen.job, time)?;
             prop_assert!(self.seen.pods.iter().all(|pod| pod.uid.starts_with("uid-")));
             if plan.waiting != Waiting::AnotherLook {
                 let (second, made) = plan_for(&self.seen, time);
@@ -171,6 +192,9 @@ impl World {
         let indexes: Vec<i32> = active.iter().filter_map(|pod| pod.index).collect();
         let distinct: BTreeSet<i32> = indexes.iter().copied().collect();
         prop_assert_eq!(distinct.len(), indexes.len(), "two active pods of one index");
+        if let Some(completions) = spec.completions {
+            prop_assert!(status.succeeded.unwrap_or_default() <= completions, "more succeeded than was asked for");
+        }
         self.check_counts(&spec, &status)?;
         check_finished(&spec, &status, finished)
     }
@@ -219,7 +243,20 @@ fn check_ends(before: &Job, after: &Job) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The status rules of J-603 that bind us too (J-604).
+/// The API would take this status from any controller: counters never fall, times stay, what is True stays (J-603, J-604).
+fn check_status_write(before: &Job, after: &Job, now: Now) -> Result<(), TestCaseError> {
+    let object = |job: &Job| Object::from_typed(job).unwrap();
+    let seeded = SharedRandom::seeded(1);
+    let mut random = &seeded;
+    let mut context = Context { now: now.wall, random: &mut random };
+    let resource = Kind::Job.resource();
+    match write::update(resource, Part::Status, &object(before), object(after), &mut context) {
+        Ok(_) => Ok(()),
+        Err(status) => Err(TestCaseError::fail(status.message)),
+    }
+}
+
+/// What else holds of a status.
 fn check_finished(spec: &Spec, status: &JobStatus, finished: bool) -> Result<(), TestCaseError> {
     prop_assert!(status.ready.unwrap_or_default() <= status.active.unwrap_or_default());
     if finished {
@@ -234,6 +271,8 @@ fn check_finished(spec: &Spec, status: &JobStatus, finished: bool) -> Result<(),
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// J-604, J-850, J-871, J-1601: limits are never exceeded, completion is exact, counters fall only where a job shrinks, there is one end, and the
+    /// order of the pods decides nothing.
     #[test]
     fn whatever_happens_to_its_pods_a_job_keeps_its_promises(job in job(), steps in prop::collection::vec(step(), 1..25)) {
         let mut world = World::new(&job);

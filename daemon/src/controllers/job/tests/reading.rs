@@ -82,6 +82,7 @@ fn index_and_counts_come_from_annotations_and_bad_ones_count_nothing() {
     assert_eq!(read(label_only).index, None);
 }
 
+/// J-820.
 #[test]
 fn a_pod_that_the_node_has_not_reported_on_is_pending_and_active() {
     let pod = read(json!({"metadata": {"name": "a"}}));

@@ -49,6 +49,7 @@ impl Story {
     }
 }
 
+/// T-13, J-882, J-883, J-2207.
 #[test]
 fn one_pod_succeeds() {
     expect![[r#"
@@ -67,7 +68,7 @@ fn one_pod_succeeds() {
 
 #[test]
 fn the_limit_is_exceeded_while_another_pod_runs() {
-    // J-872: the stopped pod is counted at once, Failed follows when it has ended.
+    // T-13, J-840, J-872: the stopped pod is counted at once, Failed follows when it has ended.
     expect![[r#"
         @20
         untrack a
@@ -163,6 +164,7 @@ fn a_deleted_pod_that_ends_well_completes_the_job_when_only_failed_pods_are_repl
     );
 }
 
+/// T-13, J-1502, J-1503.
 #[test]
 fn a_job_is_suspended_and_resumed() {
     let suspend = |mut story: Story, suspend: bool| {
@@ -189,6 +191,7 @@ fn a_job_is_suspended_and_resumed() {
     .assert_eq(&suspend(story, false).look(60).told);
 }
 
+/// J-845, J-847.
 #[test]
 fn a_work_queue_ends_when_its_last_pod_does() {
     expect![[r#"
