@@ -325,11 +325,9 @@ fn doubt(seen: &One<'_>, last: &Attempt, id: &str) -> Want {
             ContainerStatus::Removing => wait_briefly(seen, "the container is being removed"),
             ContainerStatus::Created => match &seen.history.evidence {
                 Evidence::Unasked => act(Action::Replay { id: id.to_owned() }, "created may mean not yet started"),
-                Evidence::Complete { .. } => fence(seen, last, id),
-                Evidence::Missing => {
-                    let evidence = "the engine was restarted during the start, so whether the command ran is not known";
-                    ended(exit::unknown(last, seen.history, evidence), last)
-                }
+                // Without evidence it stays unknown whether the command ran, but not whether it may begin yet: a start can still be under
+                // way when the engine's memory of events is merely too short (D-506).
+                Evidence::Complete { .. } | Evidence::Missing => fence(seen, last, id),
             },
         },
         Seen::Absent => match &seen.history.evidence {
@@ -348,7 +346,14 @@ fn doubt(seen: &One<'_>, last: &Attempt, id: &str) -> Want {
                 ended(exit::unknown(last, seen.history, evidence), last)
             }
             Evidence::Missing => {
-                let evidence = "the container is gone, and so are the engine's events about it";
+                let evidence = match last.state {
+                    AttemptState::Fencing => {
+                        "the engine does not know any more whether the command ran before it was removed"
+                    }
+                    AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Ended => {
+                        "the container is gone, and so are the engine's events about it"
+                    }
+                };
                 ended(exit::unknown(last, seen.history, evidence), last)
             }
         },

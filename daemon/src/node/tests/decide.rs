@@ -265,7 +265,8 @@ fn a_start_without_an_answer_is_never_sent_again_d406_d610_d1601() {
     check(doubt(view(ContainerStatus::Running), Evidence::Unasked), "commit Running 0=Running");
     check(doubt(view(ContainerStatus::Exited), Evidence::Unasked), "termination");
     check(doubt(created(), Evidence::Unasked), "replay c0");
-    check(doubt(created(), Evidence::Missing), &unknown);
+    // Its start may still be under way: no other attempt begins before that is ruled out.
+    check(doubt(created(), Evidence::Missing), "commit Pending 0=Fencing waiting ContainerCreating");
     check(
         doubt(created(), Evidence::Complete { destroyed: false }),
         "commit Pending 0=Fencing waiting ContainerCreating",
@@ -308,10 +309,7 @@ fn the_fence_tells_whether_it_ran_d406() {
         "commit Running 0=Running",
     );
     check(fenced(Call::Lost, view(ContainerStatus::Created), live(false)), "fence c0");
-    check(
-        fenced(Call::Lost, view(ContainerStatus::Created), Evidence::Missing),
-        &format!("commit Failed 0=Ended {UNKNOWN} 137 disrupted"),
-    );
+    check(fenced(Call::Lost, view(ContainerStatus::Created), Evidence::Missing), "fence c0");
     check(
         fenced(Call::Lost, Seen::Absent, Evidence::Missing),
         &format!("commit Failed 0=Ended {UNKNOWN} 137 disrupted"),
