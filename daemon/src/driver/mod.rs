@@ -131,6 +131,15 @@ pub enum Step {
     Idle(Deadline),
 }
 
+/// What [`Driver::begin_with`] found.
+#[must_use = "a key that was taken is reconciled only when its run is awaited"]
+pub enum Begun {
+    /// One key was taken; awaited, it is reconciled.
+    Run(BoxFuture<'static, Step>),
+    /// Nothing is ready; something is due at the deadline.
+    Idle(Deadline),
+}
+
 /// Runs controllers.
 pub struct Driver {
     store: Store,
@@ -212,22 +221,30 @@ impl Driver {
 
     /// As [`Self::step`] with a choice: `choose` is given the number of ready keys and says which one runs.
     pub async fn step_with(&mut self, choose: impl FnOnce(usize) -> usize) -> Step {
+        match self.begin_with(choose).await {
+            Begun::Run(run) => run.await,
+            Begun::Idle(deadline) => Step::Idle(deadline),
+        }
+    }
+
+    /// The first half of [`Self::step_with`]: whoever steps by hand may let others run before this key's reconcile comes to its end.
+    pub async fn begin_with(&mut self, choose: impl FnOnce(usize) -> usize) -> Begun {
         self.wake_up().await;
         let ready: usize = self.loops.iter().map(|one| one.ready()).sum();
         if ready == 0 {
-            return Step::Idle(self.deadline());
+            return Begun::Idle(self.deadline());
         }
         let mut place = choose(ready).min(ready - 1);
         for one in &self.loops {
             if place < one.ready() {
                 if let Some(run) = Arc::clone(one).start(place, &self.clock) {
-                    return run.await;
+                    return Begun::Run(run);
                 }
                 break;
             }
             place -= one.ready();
         }
-        Step::Idle(self.deadline())
+        Begun::Idle(self.deadline())
     }
 
     /// Steps until nothing is ready; for tests. Answers what is due next, or the steps when there were more than `max`.
