@@ -58,7 +58,7 @@ SEEDS ?= 2000
 .PHONY: simulate
 simulate: ## The simulation for many seeds, from a random one on (SEEDS=2000; FROM=1)
 	JOBD_SIM_SEEDS=$(SEEDS) JOBD_SIM_FROM=$(or $(FROM),$(shell date +%s)000) \
-		cargo test --package jobd-tests --test simulation -- --nocapture every_seed_keeps_the_promises
+		cargo test --profile simulate --package jobd-tests --test simulation -- --nocapture every_seed_keeps_the_promises
 
 .PHONY: bench
 bench: prepare ## The benchmark, beside the bare engine

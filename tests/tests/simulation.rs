@@ -89,8 +89,8 @@ fn every_seed_keeps_the_promises() {
     let (reports, failures) = (reports.into_inner().unwrap(), failures.into_inner().unwrap());
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
     println!(
-        "{} seeds from {from} on: {} steps, {} changes, {} engine calls, {} crashes, {} other strokes, {} finished jobs, {} unknown \
-         ends, {} virtual hours, in {:?}",
+        "{} seeds from {from} on: {} steps, {} changes, {} engine calls, {} crashes, {} other strokes, {} finished jobs, {} runs of cron jobs, \
+         {} unknown ends, {} virtual hours, in {:?}",
         reports.len() + failures.len(),
         sum(|report| report.steps),
         sum(|report| report.changes),
@@ -98,6 +98,7 @@ fn every_seed_keeps_the_promises() {
         sum(|report| report.crashes),
         sum(|report| report.faults),
         sum(|report| report.finished_jobs),
+        sum(|report| report.cron_runs),
         sum(|report| report.unknown),
         sum(|report| report.passed.as_secs()) / 3600,
         begun.elapsed(),

@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use futures_util::{FutureExt as _, StreamExt as _, stream::BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use jobd::{
     controllers::{
         bootstrap::{self, DefaultObjects, NodeFacts},
+        cron_job::CronJobController,
         events_expiry::EventsExpiry,
         garbage::Garbage,
         job::JobController,
@@ -18,7 +19,7 @@ use jobd::{
         pod_gc::{self, PodGc},
         ttl::Ttl,
     },
-    driver::{Driver, Step, Waker},
+    driver::{Begun, Deadline, Driver, Step, Waker},
     engine::{Error, Event},
     node::{self, Node},
     recorder::Recorder,
@@ -27,7 +28,13 @@ use jobd::{
     sys::{Clock, SharedRandom},
 };
 
-use super::{clock::VirtualClock, dice::Dice, engine::ScriptedEngine, machine::Machine};
+use super::{
+    clock::VirtualClock,
+    dice::Dice,
+    engine::ScriptedEngine,
+    flight::{Errand, Flight, Landed, Leg, fly},
+    machine::Machine,
+};
 
 const NODE: &str = "node";
 const CPUS: i64 = 4;
@@ -36,6 +43,9 @@ const MEMORY: i64 = 8 << 30;
 const EVENT_TTL: Duration = Duration::from_secs(3600);
 /// Of the event stream, while the engine stays away.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// How much may be under way at once. The node has as many workers for chores.
+const FLIGHTS_MAX: usize = 4;
+const WORKERS: usize = 2;
 /// D-508.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -46,6 +56,8 @@ pub struct Daemon {
     driver: Driver,
     node: Node<ScriptedEngine>,
     clock: Arc<VirtualClock>,
+    /// Work whose engine call is held.
+    flights: Vec<Flight>,
     events: Option<BoxStream<'static, Result<Event, Error>>>,
     /// When to connect again, since the simulation began.
     pub connect_at: Duration,
@@ -55,6 +67,18 @@ pub struct Daemon {
 /// The daemon died in the middle of something.
 #[derive(Clone, Copy, Debug)]
 pub struct Crashed;
+
+/// How far a piece of work came.
+#[must_use = "a step may have failed"]
+pub enum Stepped {
+    Ran(Step),
+    /// Its engine call is held.
+    Held(Errand),
+    /// Something was done that says nothing.
+    Busy,
+    /// Nothing is ready; something is due at the deadline.
+    Idle(Deadline),
+}
 
 impl Daemon {
     /// Starts as `jobd serve` does.
@@ -98,6 +122,8 @@ impl Daemon {
         });
         let mut driver = Driver::new(store.clone(), Arc::clone(&shared_clock));
         driver.add(JobController::new(store.clone(), Arc::clone(&recorder), Arc::clone(&random)));
+        let zone = jiff::tz::TimeZone::UTC;
+        driver.add(CronJobController::new(store.clone(), Arc::clone(&recorder), Arc::clone(&random), zone));
         driver.add(Scheduler::new(store.clone(), recorder, NODE.to_owned()));
         driver.add_with(node.clone(), &waker);
         driver.add(Ttl::new(store.clone(), shared_clock));
@@ -108,22 +134,85 @@ impl Daemon {
         driver.add(PodGc::new(store.clone(), pod_gc::FINISHED_MAX));
         let passed = clock.passed();
         let clock = Arc::clone(clock);
-        Ok(Self { store, engine, driver, node, clock, events: None, connect_at: passed, sweep_at: passed + SWEEP })
+        Ok(Self {
+            store,
+            engine,
+            driver,
+            node,
+            clock,
+            flights: Vec::new(),
+            events: None,
+            connect_at: passed,
+            sweep_at: passed + SWEEP,
+        })
     }
 
     /// Ends without any of the care that a stop takes; only the file is closed, so that the next life can open it.
     pub async fn die(self) {
-        let Self { store, engine, driver, node, clock: _, events, connect_at: _, sweep_at: _ } = self;
+        let Self { store, engine, driver, node, clock: _, flights, events, connect_at: _, sweep_at: _ } = self;
         engine.die();
-        drop((driver, node, events));
+        drop((driver, node, events, flights));
         store.close().await;
     }
 
-    /// One step of the loops, chosen among the ready ones.
-    pub async fn step(&mut self, dice: &mut Dice) -> Result<Step, Crashed> {
-        let engine = Arc::clone(&self.engine);
+    /// How much is under way.
+    #[must_use]
+    pub fn flights(&self) -> usize {
+        self.flights.len()
+    }
+
+    fn has(&self, errand: Errand) -> usize {
+        self.flights.iter().filter(|flight| flight.errand == errand).count()
+    }
+
+    /// One step of the loops, chosen among the ready ones: to its end, or until its engine call is held. None: nothing is ready.
+    ///
+    /// # Errors
+    /// The daemon died in the middle.
+    pub async fn step(&mut self, dice: &mut Dice) -> Result<Stepped, Crashed> {
+        if self.flights.len() >= FLIGHTS_MAX {
+            return self.go_on(dice).await;
+        }
         let choose = |ready: usize| usize::try_from(dice.below(ready as u64)).unwrap_or_default();
-        or_crash(&engine, self.driver.step_with(choose)).await
+        match self.driver.begin_with(choose).await {
+            Begun::Idle(deadline) => Ok(Stepped::Idle(deadline)),
+            Begun::Run(run) => self.begin(Errand::Step, async { Landed::Step(run.await) }.boxed()).await,
+        }
+    }
+
+    /// Something that is under way goes on.
+    ///
+    /// # Errors
+    /// The daemon died in the middle.
+    pub async fn go_on(&mut self, dice: &mut Dice) -> Result<Stepped, Crashed> {
+        let count = self.flights.len();
+        if count == 0 {
+            return Ok(Stepped::Busy);
+        }
+        let flight = self.flights.remove(usize::try_from(dice.below(count as u64)).unwrap_or_default());
+        let errand = flight.errand;
+        let engine = Arc::clone(&self.engine);
+        let leg = flight.go_on(&engine).await?;
+        Ok(self.settle(errand, leg))
+    }
+
+    async fn begin(&mut self, errand: Errand, work: BoxFuture<'static, Landed>) -> Result<Stepped, Crashed> {
+        let engine = Arc::clone(&self.engine);
+        let leg = fly(errand, work, &engine).await?;
+        Ok(self.settle(errand, leg))
+    }
+
+    fn settle(&mut self, errand: Errand, leg: Leg) -> Stepped {
+        match leg {
+            Leg::Landed(Landed::Step(step)) => return Stepped::Ran(step),
+            Leg::Landed(Landed::Connected(stream)) => self.events = stream,
+            Leg::Landed(Landed::Done) => {}
+            Leg::Held(flight) => {
+                self.flights.push(flight);
+                return Stepped::Held(errand);
+            }
+        }
+        Stepped::Busy
     }
 
     /// The clock was set and the driver's timer told so.
@@ -136,12 +225,20 @@ impl Daemon {
         self.events.is_some()
     }
 
+    /// The event stream is to be opened now.
+    #[must_use]
+    pub fn wants_to_connect(&self) -> bool {
+        self.events.is_none() && self.connect_at <= self.clock.passed() && self.has(Errand::Connect) == 0
+    }
+
     /// Opens the event stream.
-    pub async fn connect(&mut self) -> Result<(), Crashed> {
+    ///
+    /// # Errors
+    /// The daemon died in the middle.
+    pub async fn connect(&mut self) -> Result<Stepped, Crashed> {
         self.connect_at = self.clock.passed() + RECONNECT;
-        let engine = Arc::clone(&self.engine);
-        self.events = or_crash(&engine, self.node.connect()).await?.ok();
-        Ok(())
+        let node = self.node.clone();
+        self.begin(Errand::Connect, async move { Landed::Connected(node.connect().await.ok()) }.boxed()).await
     }
 
     /// The next event of the stream, if one is there. Finds out that the stream has ended.
@@ -161,24 +258,37 @@ impl Daemon {
         self.node.apply(event);
     }
 
-    pub async fn sweep(&mut self) -> Result<(), Crashed> {
+    /// Compares memory with the engine, unless that is under way.
+    ///
+    /// # Errors
+    /// The daemon died in the middle.
+    pub async fn sweep(&mut self) -> Result<Stepped, Crashed> {
         self.sweep_at = self.clock.passed() + SWEEP;
-        let engine = Arc::clone(&self.engine);
-        or_crash(&engine, self.node.sweep()).await
+        if self.has(Errand::Sweep) > 0 {
+            return Ok(Stepped::Busy);
+        }
+        let node = self.node.clone();
+        let work = async move {
+            node.sweep().await;
+            Landed::Done
+        };
+        self.begin(Errand::Sweep, work.boxed()).await
     }
 
-    pub async fn do_chores(&mut self) -> Result<(), Crashed> {
-        let engine = Arc::clone(&self.engine);
-        or_crash(&engine, self.node.do_chores()).await
-    }
-}
-
-/// Goes on to the end, or to the crash.
-async fn or_crash<T>(engine: &ScriptedEngine, work: impl Future<Output = T>) -> Result<T, Crashed> {
-    tokio::select! {
-        biased;
-        done = work => Ok(done),
-        () = engine.crashed.notified() => Err(Crashed),
+    /// One worker does the chores that are queued now, unless all are busy.
+    ///
+    /// # Errors
+    /// The daemon died in the middle.
+    pub async fn do_chores(&mut self) -> Result<Stepped, Crashed> {
+        if self.has(Errand::Chores) >= WORKERS {
+            return Ok(Stepped::Busy);
+        }
+        let node = self.node.clone();
+        let work = async move {
+            node.do_chores().await;
+            Landed::Done
+        };
+        self.begin(Errand::Chores, work.boxed()).await
     }
 }
 

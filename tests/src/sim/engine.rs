@@ -23,7 +23,7 @@ use jobd::{
     },
     sys::Clock as _,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     clock::VirtualClock,
@@ -33,6 +33,9 @@ use super::{
 /// What somebody else does while a call is under way.
 pub type Interruption = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Opened, it lets a held call go on.
+pub type Gate = oneshot::Sender<()>;
+
 /// Dies with its daemon; the machine lives on.
 pub struct ScriptedEngine {
     machine: Arc<Mutex<Machine>>,
@@ -40,6 +43,9 @@ pub struct ScriptedEngine {
     /// Told when the daemon dies in the middle of a call.
     pub crashed: Notify,
     dead: AtomicBool,
+    /// Told when a call is held.
+    pub held: Notify,
+    gate: Mutex<Option<Gate>>,
     interruption: Mutex<Option<Arc<Interruption>>>,
 }
 
@@ -55,8 +61,13 @@ enum Fate {
     /// Carried out after its client has given up, where that makes a difference.
     LostLater,
     Refused,
+    /// Others have their turn before it is carried out, or before its answer is there.
+    HeldBefore,
+    HeldAfter,
     CrashBefore,
     CrashAfter,
+    /// The engine carries it out although the daemon that sent it is dead.
+    CrashLater,
     Interrupted,
 }
 
@@ -70,7 +81,15 @@ enum Lateness<'a> {
 impl ScriptedEngine {
     #[must_use]
     pub fn new(machine: Arc<Mutex<Machine>>, clock: Arc<VirtualClock>) -> Self {
-        Self { machine, clock, crashed: Notify::new(), dead: AtomicBool::new(false), interruption: Mutex::new(None) }
+        Self {
+            machine,
+            clock,
+            crashed: Notify::new(),
+            dead: AtomicBool::new(false),
+            held: Notify::new(),
+            gate: Mutex::new(None),
+            interruption: Mutex::new(None),
+        }
     }
 
     /// Who may write while a call is under way.
@@ -82,6 +101,21 @@ impl ScriptedEngine {
     pub fn die(&self) {
         self.dead.store(true, Ordering::Relaxed);
         *self.interruption.lock().expect("no panic while held") = None;
+    }
+
+    /// The call that was just held.
+    pub fn take_gate(&self) -> Option<Gate> {
+        self.gate.lock().expect("no panic while held").take()
+    }
+
+    /// Waits until somebody opens the gate.
+    async fn hold(&self) {
+        let (gate, opened) = oneshot::channel();
+        *self.gate.lock().expect("no panic while held") = Some(gate);
+        self.held.notify_one();
+        if opened.await.is_err() {
+            pending().await
+        }
     }
 
     fn machine(&self) -> MutexGuard<'_, Machine> {
@@ -101,7 +135,7 @@ impl ScriptedEngine {
         let dice = machine.dice();
         let lost = [Fate::LostUndone, Fate::LostDone, Fate::LostDone, Fate::LostLater];
         if dice.per_mille(faults.crash_in_call * factor) {
-            return *dice.pick(&[Fate::CrashBefore, Fate::CrashAfter]);
+            return *dice.pick(&[Fate::CrashBefore, Fate::CrashAfter, Fate::CrashLater]);
         }
         if dice.per_mille(faults.lost_answer * factor) {
             return *dice.pick(&lost);
@@ -114,6 +148,9 @@ impl ScriptedEngine {
         }
         if dice.per_mille(faults.write_in_call) {
             return Fate::Interrupted;
+        }
+        if dice.per_mille(faults.held * factor.min(2)) {
+            return *dice.pick(&[Fate::HeldBefore, Fate::HeldAfter]);
         }
         Fate::Answered
     }
@@ -130,6 +167,15 @@ impl ScriptedEngine {
     async fn crash(&self) -> ! {
         self.crashed.notify_one();
         pending().await
+    }
+
+    fn do_later<T>(&self, lateness: &Lateness<'_>, effect: impl FnOnce(&mut Machine) -> Result<T, Error>) {
+        let mut machine = self.machine();
+        match lateness {
+            Lateness::Never => drop(effect(&mut machine)),
+            Lateness::Start(id) => machine.start_later(id),
+            Lateness::Create(spec) => machine.create_later(spec),
+        }
     }
 
     /// One call, with what may happen to it on the way there and back.
@@ -164,17 +210,31 @@ impl ScriptedEngine {
                 Err(lost())
             }
             Fate::LostLater => {
-                match lateness {
-                    Lateness::Never => drop(effect(&mut self.machine())),
-                    Lateness::Start(id) => self.machine().start_later(id),
-                    Lateness::Create(spec) => self.machine().create_later(spec),
-                }
+                self.do_later(&lateness, effect);
                 Err(lost())
+            }
+            Fate::HeldBefore => {
+                self.hold().await;
+                let mut machine = self.machine();
+                if machine.is_away() {
+                    return Err(lost());
+                }
+                effect(&mut machine)
+            }
+            Fate::HeldAfter => {
+                let result = effect(&mut self.machine());
+                let connection = self.machine().connection;
+                self.hold().await;
+                if self.machine().connection == connection { result } else { Err(lost()) }
             }
             Fate::Refused => Err(Error::Infrastructure("containerd: connection error: unavailable".to_owned())),
             Fate::CrashBefore => self.crash().await,
             Fate::CrashAfter => {
                 drop(effect(&mut self.machine()));
+                self.crash().await
+            }
+            Fate::CrashLater => {
+                self.do_later(&lateness, effect);
                 self.crash().await
             }
             Fate::Interrupted => {

@@ -18,6 +18,8 @@ pub struct Faults {
     pub slow_call: u64,
     /// Per call: somebody else writes to the store while it is under way.
     pub write_in_call: u64,
+    /// Per call: it is under way while other things go on, calls of others among them.
+    pub held: u64,
     /// Per step: the engine does not answer for a while; its containers run on.
     pub away: u64,
     /// Per step: the engine is restarted, its containers with it, and its memory of events is lost.
@@ -28,6 +30,8 @@ pub struct Faults {
     pub stranger: u64,
     /// Per step: somebody sets the clock.
     pub jump: u64,
+    /// How many events the engine remembers; 0: all.
+    pub memory: u64,
     /// Per event: it is never delivered.
     pub event_lost: u64,
     /// Per event: it is delivered twice.
@@ -37,8 +41,14 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// `years`: cron jobs alone.
     #[must_use]
-    pub fn draw(dice: &mut Dice) -> Self {
+    pub fn draw(years: bool, dice: &mut Dice) -> Self {
+        if years {
+            // Nothing runs then, so that only these matter.
+            let (crash, jump) = (dice.below(30), dice.below(20));
+            return Self { crash: crash * dice.below(2), jump: jump * dice.below(2), ..Self::default() };
+        }
         if dice.one_in(10) {
             return Self::default();
         }
@@ -59,11 +69,13 @@ impl Faults {
             refused: chance(40),
             slow_call: chance(40),
             write_in_call: chance(60),
+            held: chance(200),
             away: chance(6),
             restart: chance(3),
             reboot: chance(2),
             stranger: chance(10),
             jump: chance(6),
+            memory: chance(40),
             event_lost: chance(40),
             event_twice: chance(60),
             event_late: chance(200),
@@ -74,7 +86,7 @@ impl Faults {
     #[must_use]
     pub fn destroy_evidence(&self) -> bool {
         // A clock set back puts events into the future, where the engine does not look for them.
-        self.restart + self.reboot + self.stranger + self.event_lost + self.jump > 0
+        self.restart + self.reboot + self.stranger + self.event_lost + self.jump + self.memory > 0
     }
 
     /// What is on, for the report.

@@ -1,5 +1,4 @@
-//! The machine below the daemon: a container engine by script, which outlives the daemon, and the truth about every command that
-//! ran, which no fault can hide from the checkers.
+//! The machine below the daemon: a container engine by script, which outlives the daemon.
 //!
 //! It behaves as the rules of `docker.md` say of the real one: a second start of an ended container runs it again (D-403), events
 //! are kept until the engine restarts (D-506), a removal without force refuses what runs (D-406).
@@ -12,14 +11,20 @@ use std::{
 
 use jiff::Timestamp;
 use jobd::{
-    engine::{Container, ContainerSpec, ContainerStatus, Error, Event, EventAction, Image, ListedContainer},
+    engine::{
+        Container, ContainerSpec, ContainerStatus, Error, Event, EventAction, Image, ListedContainer, Network, pause,
+    },
     node::containers::label,
     sys::Clock as _,
 };
-
 use tokio::sync::oneshot;
 
-use super::{clock::VirtualClock, dice::Dice, faults::Faults};
+use super::{
+    clock::VirtualClock,
+    dice::Dice,
+    faults::Faults,
+    truth::{Truth, Truths},
+};
 
 /// How long after a start the engine can still forget it (D-610).
 const START_TAKES: Duration = Duration::from_millis(50);
@@ -36,9 +41,14 @@ struct Script {
     term: u64,
     /// Chance in a hundred that the engine refuses the start.
     start_error: u64,
+    /// It serves others and runs until it is stopped, also when all is calm.
+    stays: bool,
 }
 
 impl Script {
+    /// D-207.
+    const PAUSE: Self = Self { fail: 0, code: 0, seconds: 0, term: 1, start_error: 0, stays: true };
+
     fn parse(args: &[String]) -> Self {
         let number = |key: &str| {
             let found = args.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
@@ -50,6 +60,7 @@ impl Script {
             seconds: number("seconds"),
             term: number("term"),
             start_error: number("start_error"),
+            stays: number("stays") == 1,
         }
     }
 }
@@ -59,19 +70,10 @@ impl Script {
 struct Held {
     view: Container,
     script: Script,
+    /// The sandbox whose network it joins.
+    joins: Option<String>,
     /// When its command ends, and how; none: when it is stopped.
     ends: Option<(Duration, i64)>,
-}
-
-/// What really happened to a container. Kept for ever.
-#[derive(Clone, Debug, Default)]
-pub struct Truth {
-    pub name: String,
-    pub pod_uid: String,
-    /// How often its command began to run (I-2).
-    pub starts: u32,
-    /// How it ended, once it has.
-    pub exit_code: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,11 +114,10 @@ pub struct Machine {
     away_until: Option<Duration>,
     late: Vec<(Duration, Late)>,
     pulls: Vec<Pull>,
-    truth: BTreeMap<String, Truth>,
+    pub truths: Truths,
     /// When each container was last started.
     started: BTreeMap<String, Duration>,
     strangers: BTreeSet<String>,
-    violations: Vec<String>,
     pub calls: u64,
     /// What happened in the engine since the last look, for the trace.
     pub told: Vec<String>,
@@ -139,10 +140,9 @@ impl Machine {
             away_until: None,
             late: Vec::new(),
             pulls: Vec::new(),
-            truth: BTreeMap::new(),
+            truths: Truths::default(),
             started: BTreeMap::new(),
             strangers: BTreeSet::new(),
-            violations: Vec::new(),
             calls: 0,
             told: Vec::new(),
         }
@@ -159,26 +159,10 @@ impl Machine {
         self.away_until = None;
         let now = self.clock.passed();
         for held in self.containers.values_mut() {
-            if held.view.status == ContainerStatus::Running && held.ends.is_none() {
+            if held.view.status == ContainerStatus::Running && held.ends.is_none() && !held.script.stays {
                 held.ends = Some((now + Duration::from_secs(20), 0));
             }
         }
-    }
-
-    pub fn take_violations(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.violations)
-    }
-
-    /// The truth about the container with this id.
-    #[must_use]
-    pub fn truth(&self, id: &str) -> Option<&Truth> {
-        self.truth.get(id)
-    }
-
-    /// Whether a command of this pod ever ran.
-    #[must_use]
-    pub fn has_run(&self, pod_uid: &str) -> bool {
-        self.truth.values().any(|truth| truth.pod_uid == pod_uid && truth.starts > 0)
     }
 
     /// Ids, pod uids and states of all containers that carry our labels.
@@ -186,6 +170,16 @@ impl Machine {
         self.containers.iter().filter_map(|(id, held)| {
             let uid = held.view.labels.get(label::UID)?;
             Some((id.as_str(), uid.as_str(), held.view.status))
+        })
+    }
+
+    /// Whether a command of this pod runs; its sandbox is no command.
+    #[must_use]
+    pub fn runs(&self, pod_uid: &str) -> bool {
+        self.containers.values().any(|held| {
+            held.view.status == ContainerStatus::Running
+                && held.view.labels.get(label::UID).is_some_and(|uid| uid == pod_uid)
+                && held.view.labels.get(label::KIND).is_some_and(|kind| kind != "sandbox")
         })
     }
 
@@ -256,6 +250,7 @@ impl Machine {
                 held.view =
                     Container { status: ContainerStatus::Created, started_at: None, pid: 0, ..held.view.clone() };
                 held.ends = None;
+                self.truths.orphaned(&id);
                 self.told.push(format!("engine: {} is an orphan", short(&id)));
                 continue;
             }
@@ -278,7 +273,7 @@ impl Machine {
             let id = self.next_id();
             let name = format!("somebodys-{}", self.created);
             let view = Container { id: id.clone(), name, ..self.blank() };
-            self.containers.insert(id.clone(), Held { view, script: Script::parse(&[]), ends: None });
+            self.containers.insert(id.clone(), Held { view, script: Script::parse(&[]), joins: None, ends: None });
             self.strangers.insert(id.clone());
             return format!("a stranger creates {id}");
         }
@@ -353,9 +348,7 @@ impl Machine {
         held.view.finished_at = Some(wall);
         held.view.pid = 0;
         let labels = held.view.labels.clone();
-        if let Some(truth) = self.truth.get_mut(id) {
-            truth.exit_code = Some(code);
-        }
+        self.truths.ended(id, code);
         self.emit(id, &labels, EventAction::Die { exit_code: code });
     }
 
@@ -377,12 +370,24 @@ impl Machine {
         if self.find(&spec.name).is_ok() {
             return Err(Error::Conflict(format!("The container name \"/{}\" is already in use", spec.name)));
         }
+        let joins = match &spec.network {
+            Network::Container(sandbox) => Some(sandbox.clone()),
+            Network::Bridge | Network::Host | Network::Disabled | Network::Named { .. } => None,
+        };
+        if let Some(sandbox) = &joins {
+            self.find(sandbox)?;
+        }
         let id = self.next_id();
         let view = Container { id: id.clone(), name: spec.name.clone(), labels: spec.labels.clone(), ..self.blank() };
-        let script = Script::parse(spec.cmd.as_deref().unwrap_or_default());
-        self.containers.insert(id.clone(), Held { view, script, ends: None });
-        let pod_uid = spec.labels.get(label::UID).cloned().unwrap_or_default();
-        self.truth.insert(id.clone(), Truth { name: spec.name.clone(), pod_uid, ..Truth::default() });
+        let script = match spec.image.as_str() {
+            pause::IMAGE => Script::PAUSE,
+            _ => Script::parse(spec.cmd.as_deref().unwrap_or_default()),
+        };
+        self.containers.insert(id.clone(), Held { view, script, joins: joins.clone(), ends: None });
+        let text = |name: &str| spec.labels.get(name).cloned().unwrap_or_default();
+        let (pod_uid, container) = (text(label::UID), text(label::CONTAINER));
+        let truth = Truth { name: spec.name.clone(), pod_uid, container, sandbox: joins, ..Truth::default() };
+        self.truths.created(&id, truth);
         self.emit(&id, &spec.labels, EventAction::Create);
         Ok(id)
     }
@@ -390,6 +395,13 @@ impl Machine {
     pub(super) fn start(&mut self, id: &str) -> Result<(), Error> {
         let id = self.find(id)?;
         let (now, wall) = (self.clock.passed(), self.clock.now().wall);
+        let joins = self.containers[&id].joins.clone();
+        if let Some(sandbox) = joins
+            && !self.containers.get(&sandbox).is_some_and(|held| held.view.status == ContainerStatus::Running)
+        {
+            // D-204.
+            return Err(Error::Conflict(format!("cannot join network of a non running container: {sandbox}")));
+        }
         let held = self.containers.get_mut(&id).expect("found above");
         if held.view.status == ContainerStatus::Running {
             return Err(Error::NotModified);
@@ -403,6 +415,7 @@ impl Machine {
         let fails = self.dice.below(100) < script.fail;
         let seconds = Duration::from_millis(self.dice.between(1, script.seconds.max(1) * 1000));
         held.ends = match (self.calm, script.seconds) {
+            _ if script.stays => None,
             (true, _) => Some((now + seconds.min(Duration::from_secs(20)), 0)),
             (false, 0) => None,
             (false, _) => Some((now + seconds, if fails { script.code } else { 0 })),
@@ -414,28 +427,9 @@ impl Machine {
         held.view.pid = 1 << 40;
         let labels = held.view.labels.clone();
         self.started.insert(id.clone(), now);
-        self.note_start(&id);
+        self.truths.started(&id);
         self.emit(&id, &labels, EventAction::Start);
         Ok(())
-    }
-
-    /// I-2: one attempt, one container, run at most once; and never beside another attempt of its pod.
-    fn note_start(&mut self, id: &str) {
-        let Some(truth) = self.truth.get_mut(id) else { return };
-        truth.starts += 1;
-        let (name, uid) = (truth.name.clone(), truth.pod_uid.clone());
-        let starts: u32 = self.truth.values().filter(|other| other.name == name).map(|other| other.starts).sum();
-        if starts > 1 {
-            self.violations.push(format!("I-2: the attempt {name} was started {starts} times"));
-        }
-        let beside = self.containers.iter().filter(|(other, held)| {
-            other.as_str() != id
-                && held.view.status == ContainerStatus::Running
-                && held.view.labels.get(label::UID) == Some(&uid)
-        });
-        if beside.count() > 0 {
-            self.violations.push(format!("I-2: {name} was started while another attempt of its pod runs"));
-        }
     }
 
     pub(super) fn inspect(&self, id: &str) -> Result<Container, Error> {
@@ -550,7 +544,12 @@ impl Machine {
     /// What the engine remembers of events with this label.
     pub(super) fn remembered(&self, label: &str, until: Timestamp) -> Vec<Event> {
         let now = self.clock.passed();
-        let kept = self.events[self.kept_from..].iter().filter(|logged| logged.visible_at <= now);
+        // D-506: few, of whatever container.
+        let few = usize::try_from(self.faults.memory).unwrap_or_default();
+        let from = if few > 0 { self.events.len().saturating_sub(few).max(self.kept_from) } else { self.kept_from };
+        // What follows an answer may be late; a creation is remembered before it is answered.
+        let is_there = |logged: &&Logged| logged.visible_at <= now || logged.event.action == EventAction::Create;
+        let kept = self.events[from..].iter().filter(is_there);
         let wanted = kept.map(|logged| &logged.event).filter(|event| event.at <= until);
         wanted.filter(|event| carries(&event.labels, label)).cloned().collect()
     }

@@ -11,8 +11,10 @@ pub mod daemon;
 pub mod dice;
 pub mod engine;
 pub mod faults;
+pub mod flight;
 pub mod machine;
 pub mod run;
+pub mod truth;
 pub mod workload;
 
 pub use run::{Failure, Report, run};

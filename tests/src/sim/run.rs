@@ -22,7 +22,7 @@ use serde_json::json;
 use super::{
     checker::Checker,
     clock::VirtualClock,
-    daemon::{Crashed, Daemon},
+    daemon::{Crashed, Daemon, Stepped},
     dice::Dice,
     faults::Faults,
     machine::Machine,
@@ -31,6 +31,10 @@ use super::{
 
 /// How long faults may happen, at least until the users are done.
 const STORMY: Duration = Duration::from_secs(900);
+/// The same for cron jobs alone: so long, or so many runs.
+const YEARS: Duration = Duration::from_secs(3 * 366 * 24 * 3600);
+const RUNS_MAX: u64 = 120;
+const DAY: u64 = 24 * 3600 * 1000;
 /// In what time every job must be over once nothing goes wrong: the longest back-off is 10 minutes, and a job may have several
 /// before it.
 const CALM_MAX: Duration = Duration::from_secs(2 * 3600);
@@ -53,6 +57,7 @@ pub struct Report {
     pub crashes: u64,
     pub faults: u64,
     pub finished_jobs: u64,
+    pub cron_runs: u64,
     pub unknown: u64,
     /// Virtual time.
     pub passed: Duration,
@@ -124,6 +129,8 @@ struct World {
     /// Where secrets lie while the daemon runs; removed at the end.
     runtime_dir: Option<PathBuf>,
     calm: bool,
+    /// Years pass, with cron jobs alone.
+    years: bool,
     /// When the users do their next thing.
     act_at: Duration,
     steps: u64,
@@ -139,10 +146,11 @@ impl World {
     fn new(seed: u64, print: bool) -> anyhow::Result<Self> {
         let mut dice = Dice::new(seed);
         let clock = Arc::new(VirtualClock::default());
-        let faults = Faults::draw(&mut dice);
+        let years = dice.one_in(8);
+        let faults = Faults::draw(years, &mut dice);
         let machine = Machine::new(Arc::clone(&clock), dice.fork(), faults.clone());
-        let users = Users::new(Arc::clone(&clock), dice.fork());
-        let checker = Checker::new(faults.destroy_evidence());
+        let users = Users::new(Arc::clone(&clock), years, dice.fork());
+        let checker = Checker::new(&faults);
         // In memory where the machine has such a place: the store's fsyncs are tested elsewhere.
         let memory = std::path::Path::new("/dev/shm");
         let data_dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -158,6 +166,7 @@ impl World {
             data_dir: data_dir.context("make a data directory")?,
             runtime_dir: None,
             calm: false,
+            years,
             act_at: Duration::ZERO,
             steps: 0,
             crashes: 0,
@@ -177,6 +186,7 @@ impl World {
             crashes: self.crashes,
             faults: self.struck,
             finished_jobs: self.checker.finished_jobs,
+            cron_runs: self.checker.cron_runs,
             unknown: self.checker.unknown,
             passed: self.clock.passed(),
             digest: self.checker.digest,
@@ -226,7 +236,7 @@ impl World {
         let store = self.daemon().store.clone();
         self.users.arrive(&store).await;
         let users = self.users.clone();
-        self.turns(|world| world.clock.passed() > STORMY && users.are_done() || users.are_done() && world.is_quiet())
+        self.turns(|world| users.are_done() && (world.is_quiet() || world.is_late()))
             .await
             .context("while things go wrong")?;
 
@@ -239,9 +249,15 @@ impl World {
         self.delete_everything().await
     }
 
+    /// Enough has happened.
+    fn is_late(&self) -> bool {
+        let passed = self.clock.passed();
+        if self.years { passed > YEARS || self.checker.cron_runs > RUNS_MAX } else { passed > STORMY }
+    }
+
     /// Nothing is left that a fault could hit.
     fn is_quiet(&self) -> bool {
-        self.checker.unfinished_jobs().is_empty() && !self.machine().has_running()
+        !self.checker.has_cron_jobs() && self.checker.unfinished_jobs().is_empty() && !self.machine().has_running()
     }
 
     async fn calm_down(&mut self) -> anyhow::Result<()> {
@@ -292,7 +308,8 @@ impl World {
     async fn check(&mut self) -> anyhow::Result<()> {
         let store = self.daemon().store.clone();
         let machine = Arc::clone(&self.machine);
-        let result = self.checker.look(&store, &machine).await;
+        let clock = Arc::clone(&self.clock);
+        let result = self.checker.look(&store, &machine, &clock).await;
         self.listen();
         result?;
         if self.calm {
@@ -358,6 +375,7 @@ impl World {
             }
             if !self.users.are_done() && self.clock.passed() >= self.act_at {
                 let pause = match self.dice.below(3) {
+                    _ if self.years => self.dice.millis(0, 90 * DAY),
                     0 => self.dice.millis(0, 1000),
                     1 => self.dice.millis(0, 20_000),
                     _ => self.dice.millis(0, 120_000),
@@ -372,35 +390,47 @@ impl World {
         match self.dice.below(10) {
             0 | 1 if self.deliver() => return Ok(Ok(None)),
             2 => {
-                self.daemon().do_chores().await?;
-                return Ok(Ok(None));
+                let stepped = self.daemon().do_chores().await?;
+                return Ok(self.note(stepped));
             }
-            3 if !self.daemon().is_connected() && self.daemon().connect_at <= passed => {
-                self.daemon().connect().await?;
-                return Ok(Ok(None));
+            3 if self.daemon().wants_to_connect() => {
+                let stepped = self.daemon().connect().await?;
+                return Ok(self.note(stepped));
             }
             4 if self.daemon().sweep_at <= passed => {
-                self.daemon().sweep().await?;
-                return Ok(Ok(None));
+                let stepped = self.daemon().sweep().await?;
+                return Ok(self.note(stepped));
+            }
+            5 if self.daemon().flights() > 0 => {
+                let mut dice = self.dice.fork();
+                let stepped = self.daemon().go_on(&mut dice).await?;
+                return Ok(self.note(stepped));
             }
             _ => {}
         }
         let mut dice = self.dice.fork();
-        let step = self.daemon().step(&mut dice).await?;
-        match step {
-            Step::Ran { controller, key, result } => {
-                self.tell(format!("{controller} {key}: {result:?}"));
-                if let Err(error) = self.check_patience(format!("{controller} {key}"), &result) {
-                    return Ok(Err(error));
-                }
-                Ok(match result {
-                    // Panics are caught by the driver and look like errors.
-                    Err(text) if text.contains("panicked") || text.contains("overflow") => Err(anyhow::anyhow!(text)),
-                    Ok(_) | Err(_) => Ok(None),
-                })
-            }
-            Step::Idle(deadline) => Ok(self.idle(deadline).await),
+        match self.daemon().step(&mut dice).await? {
+            Stepped::Idle(deadline) => self.idle(deadline).await,
+            stepped => Ok(self.note(stepped)),
         }
+    }
+
+    /// What a piece of work came to, as a turn's answer.
+    fn note(&mut self, stepped: Stepped) -> anyhow::Result<Option<Deadline>> {
+        match stepped {
+            Stepped::Ran(Step::Ran { controller, key, result }) => {
+                self.tell(format!("{controller} {key}: {result:?}"));
+                self.check_patience(format!("{controller} {key}"), &result)?;
+                match result {
+                    // Panics are caught by the driver and look like errors.
+                    Err(text) if text.contains("panicked") || text.contains("overflow") => bail!(text),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            Stepped::Held(errand) => self.tell(format!("a call of {errand:?} is held")),
+            Stepped::Ran(Step::Idle(_)) | Stepped::Busy | Stepped::Idle(_) => {}
+        }
+        Ok(None)
     }
 
     /// I-11: nobody asks for the same key again and again at a time that has come already.
@@ -417,26 +447,36 @@ impl World {
     }
 
     /// The loops have nothing to do: what else could happen now?
-    async fn idle(&mut self, deadline: Deadline) -> anyhow::Result<Option<Deadline>> {
-        let passed = self.clock.passed();
+    async fn idle(&mut self, deadline: Deadline) -> Result<anyhow::Result<Option<Deadline>>, Crashed> {
         if self.deliver() {
-            return Ok(None);
+            return Ok(Ok(None));
         }
-        if !self.daemon().is_connected() && self.daemon().connect_at <= passed {
-            if let Err(Crashed) = self.daemon().connect().await {
-                self.crash().await?;
+        if self.daemon().flights() > 0 {
+            // What is held may be so for a while.
+            if !self.calm && self.dice.one_in(4) {
+                let by = self.dice.millis(1, 3000);
+                self.pass(by);
             }
-            return Ok(None);
+            let mut dice = self.dice.fork();
+            let stepped = self.daemon().go_on(&mut dice).await?;
+            return Ok(self.note(stepped));
         }
-        let latest = self.daemon().store.latest();
+        if self.daemon().wants_to_connect() {
+            let stepped = self.daemon().connect().await?;
+            return Ok(self.note(stepped));
+        }
+        let (latest, passed) = (self.daemon().store.latest(), self.clock.passed());
         // Most of the time the workers are fast.
-        if (self.calm || !self.dice.one_in(5))
-            && let Err(Crashed) = self.daemon().do_chores().await
-        {
-            self.crash().await?;
-            return Ok(None);
+        if self.calm || !self.dice.one_in(5) {
+            let stepped = self.daemon().do_chores().await?;
+            if let Err(error) = self.note(stepped) {
+                return Ok(Err(error));
+            }
         }
-        Ok((self.daemon().store.latest() == latest).then_some(deadline))
+        let is_idle = self.daemon().store.latest() == latest && self.daemon().flights() == 0;
+        // A slow call may have taken us past a deadline.
+        let rests = is_idle && self.clock.passed() == passed;
+        Ok(Ok(rests.then_some(deadline)))
     }
 
     /// Gives the node the next event, if there is one.
@@ -494,7 +534,12 @@ impl World {
         }
         if self.dice.per_mille(jump) {
             let seconds = i64::try_from(self.dice.below(2 * 3600)).unwrap_or_default() - 3600;
-            let seconds = if self.dice.one_in(2) { seconds } else { seconds / 100 };
+            let seconds = match self.dice.below(4) {
+                0 | 1 => seconds,
+                2 => seconds / 100,
+                _ if self.years => seconds * 400,
+                _ => seconds / 10,
+            };
             self.clock.jump(SignedDuration::from_secs(seconds));
             self.daemon().clock_jumped();
             self.struck(format!("the clock jumps by {seconds} s"));
@@ -567,6 +612,9 @@ impl World {
     async fn delete_everything(&mut self) -> anyhow::Result<()> {
         self.tell("users delete everything");
         let store = self.daemon().store.clone();
+        for cron_job in list(&store, Kind::CronJob).await {
+            self.users.delete(&store, &cron_job, json!({})).await;
+        }
         for job in list(&store, Kind::Job).await {
             let policy = *self.dice.pick(&["Background", "Foreground"]);
             self.users.delete(&store, &job, json!({"propagationPolicy": policy})).await;

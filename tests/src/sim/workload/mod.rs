@@ -18,7 +18,16 @@ use serde_json::{Value, json};
 
 use super::{clock::VirtualClock, dice::Dice};
 
+mod manifests;
+
 const NAMESPACES: [&str; 2] = ["default", "team"];
+
+/// What is done next.
+enum Deed {
+    CronJob,
+    Job,
+    Other,
+}
 
 /// The users; they outlive every daemon.
 #[derive(Clone)]
@@ -30,6 +39,10 @@ pub struct Users {
 
 struct State {
     dice: Dice,
+    /// Years pass, with cron jobs alone.
+    years: bool,
+    /// Cron jobs that may still be created.
+    crons: u64,
     /// Jobs that may still be created.
     jobs: u64,
     /// Other things that may still be done.
@@ -40,10 +53,12 @@ struct State {
 
 impl Users {
     #[must_use]
-    pub fn new(clock: Arc<VirtualClock>, mut dice: Dice) -> Self {
+    pub fn new(clock: Arc<VirtualClock>, years: bool, mut dice: Dice) -> Self {
         let random = Arc::new(SharedRandom::seeded(dice.throw()));
         let (jobs, others) = (dice.between(1, 4), dice.between(0, 12));
-        let state = State { dice, jobs, others, created: 0, did: Vec::new() };
+        let crons = if years { dice.between(1, 3) } else { dice.between(1, 6).saturating_sub(4) };
+        let jobs = if years { 0 } else { jobs };
+        let state = State { dice, years, crons, jobs, others, created: 0, did: Vec::new() };
         Self { clock, random, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -60,7 +75,7 @@ impl Users {
     #[must_use]
     pub fn are_done(&self) -> bool {
         let state = self.state();
-        state.jobs == 0 && state.others == 0
+        state.jobs + state.crons + state.others == 0
     }
 
     fn tell(&self, deed: String) {
@@ -75,25 +90,80 @@ impl Users {
 
     /// Does the next thing, whatever it is.
     pub async fn act(&self, store: &Store) {
-        let create = {
+        let (deed, years) = {
             let mut state = self.state();
-            let State { dice, jobs, others, .. } = &mut *state;
-            let create = *jobs > 0 && (*others == 0 || dice.one_in(2));
-            *(if create { jobs } else { others }) = if create { *jobs - 1 } else { others.saturating_sub(1) };
-            create
+            let State { dice, years, crons, jobs, others, .. } = &mut *state;
+            let create = *jobs + *crons > 0 && (*others == 0 || dice.one_in(2));
+            let (deed, left) = if !create {
+                (Deed::Other, others)
+            } else if *crons > 0 && (*jobs == 0 || dice.one_in(2)) {
+                (Deed::CronJob, crons)
+            } else {
+                (Deed::Job, jobs)
+            };
+            *left = left.saturating_sub(1);
+            (deed, *years)
         };
-        if create {
-            return self.create_job(store).await;
+        match deed {
+            Deed::CronJob => return self.create_cron_job(store).await,
+            Deed::Job => return self.create_job(store).await,
+            Deed::Other if years => return self.edit_a_cron_job(store).await,
+            Deed::Other => {}
         }
-        let choice = self.state().dice.below(12);
+        let choice = self.state().dice.below(23);
         match choice {
             0..=2 => self.suspend_or_resume(store).await,
             3 | 4 => self.edit_parallelism(store).await,
-            5 => self.edit_completions(store).await,
-            6 | 7 => self.delete_a_job(store).await,
-            8..=10 => self.delete_a_pod(store).await,
-            _ => self.edit_deadline(store).await,
+            5 | 6 => self.edit_completions(store).await,
+            7 | 8 => self.delete_a_job(store).await,
+            9..=11 => self.delete_a_pod(store).await,
+            12 => self.edit_deadline(store).await,
+            13 => self.edit_ttl(store).await,
+            14 | 15 => self.evict_a_pod(store).await,
+            16 => self.relabel_a_pod(store).await,
+            17 => self.free_a_pod(store).await,
+            18..=20 => self.edit_a_cron_job(store).await,
+            21 => self.leave_or_enter_the_namespace(store).await,
+            _ => self.create_a_bare_pod(store).await,
         }
+    }
+
+    async fn create_cron_job(&self, store: &Store) {
+        let (namespace, body) = {
+            let mut state = self.state();
+            let name = format!("cron{}", state.created % 3);
+            state.created += 1;
+            let namespace = if state.dice.one_in(5) { NAMESPACES[1] } else { NAMESPACES[0] };
+            let seldom = state.years;
+            (namespace, manifests::cron_job(&name, seldom, &mut state.dice))
+        };
+        self.create(store, Kind::CronJob, namespace, body).await;
+    }
+
+    /// Holds it, lets it go on, gives it other times or another policy, or deletes it.
+    async fn edit_a_cron_job(&self, store: &Store) {
+        let Some(cron_job) = self.any(store, Kind::CronJob).await else { return };
+        let (choice, schedule, zone, policy, deadline) = {
+            let mut state = self.state();
+            let State { dice, years, .. } = &mut *state;
+            let policy = *dice.pick(&["Allow", "Forbid", "Replace"]);
+            let deadline = *dice.pick(&[None, Some(20), Some(200)]);
+            (dice.below(9), manifests::schedule(*years, dice), manifests::zone(dice), policy, deadline)
+        };
+        if choice == 8 {
+            return self.delete(store, &cron_job, json!({})).await;
+        }
+        let change = |cron_job: &mut Value| {
+            let spec = &mut cron_job["spec"];
+            match choice {
+                0..=2 => spec["suspend"] = json!(spec["suspend"] != true),
+                3 => spec["schedule"] = json!(schedule),
+                4 => spec["timeZone"] = json!(zone),
+                5 => spec["concurrencyPolicy"] = json!(policy),
+                _ => spec["startingDeadlineSeconds"] = json!(deadline),
+            }
+        };
+        self.edit(store, &cron_job, "times", change).await;
     }
 
     async fn create_job(&self, store: &Store) {
@@ -103,7 +173,7 @@ impl Users {
             let name = format!("job{}", state.created % 3);
             state.created += 1;
             let namespace = if state.dice.one_in(5) { NAMESPACES[1] } else { NAMESPACES[0] };
-            (namespace, job(&name, &mut state.dice))
+            (namespace, manifests::job(&name, &mut state.dice))
         };
         self.create(store, Kind::Job, namespace, body).await;
     }
@@ -140,9 +210,9 @@ impl Users {
 
     async fn suspend_or_resume(&self, store: &Store) {
         let Some(job) = self.any(store, Kind::Job).await else { return };
-        let change = |spec: &mut Value| {
-            let suspended = spec["suspend"] == true;
-            spec["suspend"] = json!(!suspended);
+        let change = |job: &mut Value| {
+            let suspended = job["spec"]["suspend"] == true;
+            job["spec"]["suspend"] = json!(!suspended);
         };
         self.edit(store, &job, "suspend", change).await;
     }
@@ -150,30 +220,93 @@ impl Users {
     async fn edit_parallelism(&self, store: &Store) {
         let Some(job) = self.any(store, Kind::Job).await else { return };
         let parallelism = self.state().dice.below(6);
-        self.edit(store, &job, "parallelism", |spec| spec["parallelism"] = json!(parallelism)).await;
+        self.edit(store, &job, "parallelism", |job| job["spec"]["parallelism"] = json!(parallelism)).await;
     }
 
     /// Elastic Indexed jobs only; for others it is refused.
     async fn edit_completions(&self, store: &Store) {
         let Some(job) = self.any(store, Kind::Job).await else { return };
         let both = self.state().dice.between(1, 6);
-        let change = |spec: &mut Value| {
-            spec["parallelism"] = json!(both);
-            spec["completions"] = json!(both);
+        let change = |job: &mut Value| {
+            job["spec"]["parallelism"] = json!(both);
+            job["spec"]["completions"] = json!(both);
         };
         self.edit(store, &job, "completions", change).await;
+    }
+
+    /// Also of a finished job (J-1903).
+    async fn edit_ttl(&self, store: &Store) {
+        let Some(job) = self.any(store, Kind::Job).await else { return };
+        let seconds = self.state().dice.below(200);
+        self.edit(store, &job, "ttl", |job| job["spec"]["ttlSecondsAfterFinished"] = json!(seconds)).await;
+    }
+
+    /// Takes the labels off by which its job finds a pod, or gives another's (J-2102).
+    async fn relabel_a_pod(&self, store: &Store) {
+        let Some(pod) = self.any(store, Kind::Pod).await else { return };
+        let change = |pod: &mut Value| {
+            if let Some(labels) = pod["metadata"]["labels"].as_object_mut() {
+                labels.retain(|key, _| !key.contains("controller-uid"));
+            }
+        };
+        self.edit(store, &pod, "labels", change).await;
+    }
+
+    /// Takes the owner away; who still selects the pod adopts it (J-2101).
+    async fn free_a_pod(&self, store: &Store) {
+        let Some(pod) = self.any(store, Kind::Pod).await else { return };
+        let change = |pod: &mut Value| {
+            if let Some(metadata) = pod["metadata"].as_object_mut() {
+                metadata.remove("ownerReferences");
+            }
+        };
+        self.edit(store, &pod, "owner", change).await;
+    }
+
+    /// Deletes the second namespace with all that is in it, or makes it again.
+    async fn leave_or_enter_the_namespace(&self, store: &Store) {
+        let key = Key::new(Kind::Namespace, "", NAMESPACES[1]);
+        match store.get(&key).await.expect("the store answers") {
+            Some(namespace) => self.delete(store, &namespace, json!({})).await,
+            None => self.arrive(store).await,
+        }
+    }
+
+    async fn create_a_bare_pod(&self, store: &Store) {
+        let body = {
+            let mut state = self.state();
+            let name = format!("pod{}", state.created % 3);
+            state.created += 1;
+            manifests::pod(&name, &mut state.dice)
+        };
+        self.create(store, Kind::Pod, NAMESPACES[0], body).await;
+    }
+
+    /// As the subresource `eviction` does: a delete that says so in the pod's status (J-2542).
+    async fn evict_a_pod(&self, store: &Store) {
+        let Some(mut pod) = self.any(store, Kind::Pod).await else { return };
+        let mut object = pod.object().expect("a stored object");
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        let status = object.0.entry("status").or_insert_with(|| json!({}));
+        match status["conditions"].as_array_mut() {
+            Some(conditions) => conditions.push(condition),
+            None => status["conditions"] = json!([condition]),
+        }
+        pod.body = object.to_stored().into();
+        self.delete(store, &pod, json!({})).await;
     }
 
     async fn edit_deadline(&self, store: &Store) {
         let Some(job) = self.any(store, Kind::Job).await else { return };
         let seconds = self.state().dice.between(1, 600);
-        self.edit(store, &job, "deadline", |spec| spec["activeDeadlineSeconds"] = json!(seconds)).await;
+        self.edit(store, &job, "deadline", |job| job["spec"]["activeDeadlineSeconds"] = json!(seconds)).await;
     }
 
     async fn edit(&self, store: &Store, stored: &Stored, what: &str, change: impl FnOnce(&mut Value)) {
         let old = stored.object().expect("a stored object");
-        let mut new = old.clone();
-        change(new.0.get_mut("spec").expect("a job has a spec"));
+        let mut new = Value::Object(old.0.clone());
+        change(&mut new);
+        let new = Object(new.as_object().cloned().unwrap_or_default());
         let updated = {
             let mut random = &*self.random;
             let mut context = Context { now: self.clock.now().wall, random: &mut random };
@@ -187,6 +320,9 @@ impl Users {
             Err(status) => return self.tell(format!("may not edit {what} of {}: {}", key.name, status.message)),
         };
         self.commit(store, stored, write).await;
+        if key.kind != Kind::Job {
+            return self.tell(format!("edits {what} of {}: {}", key.name, new.0["spec"]));
+        }
         let spec = &new.0["spec"];
         let [suspend, parallelism, completions] =
             ["suspend", "parallelism", "completions"].map(|field| spec[field].to_string());
@@ -245,8 +381,18 @@ impl Users {
 
     /// Nothing is held back any more: every job may run to its end.
     pub async fn let_all_run(&self, store: &Store) {
+        for cron_job in list(store, Kind::CronJob).await {
+            self.edit(store, &cron_job, "times", |cron_job| cron_job["spec"]["suspend"] = json!(true)).await;
+        }
+        for pod in list(store, Kind::Pod).await {
+            // One without an owner may never end.
+            if !pod.body.contains("\"ownerReferences\"") && pod.body.contains("\"restartPolicy\":\"Always\"") {
+                self.delete(store, &pod, json!({})).await;
+            }
+        }
         for job in list(store, Kind::Job).await {
-            let change = |spec: &mut Value| {
+            let change = |job: &mut Value| {
+                let spec = &mut job["spec"];
                 spec["suspend"] = json!(false);
                 if spec["parallelism"] == 0 {
                     spec["parallelism"] = json!(1);
@@ -267,92 +413,4 @@ fn put(key: &Key, prepared: &Prepared) -> Write {
 /// All objects of a kind: there are few.
 pub async fn list(store: &Store, kind: Kind) -> Vec<Stored> {
     store.list(&ListQuery::all(kind, 10_000)).await.expect("the store answers").items
-}
-
-/// A small job with features by chance.
-fn job(name: &str, dice: &mut Dice) -> Value {
-    let indexed = dice.one_in(2);
-    let parallelism = if dice.one_in(12) { 0 } else { dice.between(1, 4) };
-    let completions = (indexed || !dice.one_in(4)).then(|| dice.between(1, 6));
-    let completions = if dice.one_in(6) && completions.is_some() { Some(parallelism) } else { completions };
-    let never = dice.one_in(2) || indexed;
-    let mut spec = json!({
-        "parallelism": parallelism,
-        "backoffLimit": dice.between(0, 3),
-        "template": {"spec": pod_spec(never, dice)},
-    });
-    if let Some(completions) = completions {
-        spec["completions"] = json!(completions);
-    }
-    if indexed {
-        spec["completionMode"] = json!("Indexed");
-        if dice.one_in(2) {
-            spec["backoffLimitPerIndex"] = json!(dice.between(0, 2));
-            if dice.one_in(2) {
-                spec["backoffLimit"] = json!(100);
-            }
-            if dice.one_in(2) {
-                spec["maxFailedIndexes"] = json!(dice.below(completions.unwrap_or(1) + 1));
-            }
-        }
-        if let Some(completions @ 1..) = completions
-            && dice.one_in(3)
-        {
-            spec["successPolicy"] = json!({"rules": [{"succeededCount": dice.between(1, completions)}]});
-        }
-    }
-    if never && dice.one_in(3) {
-        let action = if spec["backoffLimitPerIndex"].is_null() {
-            *dice.pick(&["FailJob", "Ignore", "Count"])
-        } else {
-            *dice.pick(&["FailJob", "Ignore", "Count", "FailIndex"])
-        };
-        spec["podFailurePolicy"] = json!({"rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            {"action": action, "onExitCodes": {"operator": "In", "values": [42]}},
-        ]});
-        spec["podReplacementPolicy"] = json!("Failed");
-    } else if dice.one_in(4) {
-        spec["podReplacementPolicy"] = json!("Failed");
-    }
-    if dice.one_in(6) {
-        spec["suspend"] = json!(true);
-    }
-    if dice.one_in(5) {
-        spec["activeDeadlineSeconds"] = json!(dice.between(1, 300));
-    }
-    if dice.one_in(3) {
-        spec["ttlSecondsAfterFinished"] = json!(dice.below(60));
-    }
-    json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec})
-}
-
-fn pod_spec(never: bool, dice: &mut Dice) -> Value {
-    let args = [
-        format!("fail={}", dice.pick(&[0, 0, 20, 50, 100])),
-        format!("code={}", dice.pick(&[1, 42, 137])),
-        format!("seconds={}", dice.pick(&[0, 1, 3, 10, 60, 300])),
-        format!("term={}", dice.below(3)),
-        format!("start_error={}", if dice.one_in(6) { 50 } else { 0 }),
-    ];
-    let image = *dice.pick(&["busybox:1", "busybox:1", "busybox:1", "other:1", "missing:1"]);
-    let mut spec = json!({
-        "restartPolicy": if never { "Never" } else { "OnFailure" },
-        "terminationGracePeriodSeconds": dice.pick(&[0, 1, 5, 30]),
-        "containers": [{
-            "name": "main",
-            "image": image,
-            "imagePullPolicy": dice.pick(&["IfNotPresent", "IfNotPresent", "Always"]),
-            "args": args,
-            "resources": {"requests": {"cpu": dice.pick(&["100m", "500m", "1", "2"])}},
-        }],
-    });
-    if dice.one_in(6) {
-        spec["activeDeadlineSeconds"] = json!(dice.between(1, 120));
-    }
-    if dice.one_in(4) {
-        spec["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
-        spec["containers"][0]["volumeMounts"] = json!([{"name": "scratch", "mountPath": "/scratch"}]);
-    }
-    spec
 }

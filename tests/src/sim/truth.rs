@@ -1,0 +1,94 @@
+//! What really happened to every container, kept for ever: no fault can hide it from the checkers.
+
+use std::collections::BTreeMap;
+
+/// One container's life.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    pub name: String,
+    pub pod_uid: String,
+    /// The container's name in its pod.
+    pub container: String,
+    /// Id of the sandbox that it joined; none: it has its own network.
+    pub sandbox: Option<String>,
+    /// How often its command began to run (I-2).
+    pub starts: u32,
+    pub running: bool,
+    /// How it ended, once it has.
+    pub exit_code: Option<i64>,
+}
+
+/// A command began to run; what was true of its pod's containers just before.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub pod_uid: String,
+    pub container: String,
+    pub sandbox: Option<String>,
+    /// Everything that was ever created for the pod, itself left out.
+    pub before: Vec<Truth>,
+}
+
+/// All containers that ever were, by id.
+#[derive(Debug, Default)]
+pub struct Truths {
+    all: BTreeMap<String, Truth>,
+    starts: Vec<Start>,
+    violations: Vec<String>,
+}
+
+impl Truths {
+    pub fn created(&mut self, id: &str, truth: Truth) {
+        self.all.insert(id.to_owned(), truth);
+    }
+
+    /// I-2: one attempt, one container, run at most once; and never beside another attempt of the same container.
+    pub fn started(&mut self, id: &str) {
+        let Some(truth) = self.all.get_mut(id) else { return };
+        truth.starts += 1;
+        truth.running = true;
+        let Truth { name, pod_uid, container, sandbox, .. } = truth.clone();
+        let starts: u32 = self.all.values().filter(|other| other.name == name).map(|other| other.starts).sum();
+        if starts > 1 {
+            self.violations.push(format!("I-2: the attempt {name} was started {starts} times"));
+        }
+        let others = self.all.iter().filter(|(other, truth)| *other != id && truth.pod_uid == pod_uid);
+        let before: Vec<Truth> = others.map(|(_, truth)| truth.clone()).collect();
+        if before.iter().any(|other| other.container == container && other.running) {
+            self.violations.push(format!("I-2: {name} was started while another attempt of its container runs"));
+        }
+        self.starts.push(Start { pod_uid, container, sandbox, before });
+    }
+
+    pub fn ended(&mut self, id: &str, code: i64) {
+        if let Some(truth) = self.all.get_mut(id) {
+            truth.exit_code = Some(code);
+            truth.running = false;
+        }
+    }
+
+    /// The engine forgot it; its process lives on, where nobody can know of it (D-610).
+    pub fn orphaned(&mut self, id: &str) {
+        if let Some(truth) = self.all.get_mut(id) {
+            truth.running = false;
+        }
+    }
+
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Truth> {
+        self.all.get(id)
+    }
+
+    /// Whether a command of this container of this pod ever ran.
+    #[must_use]
+    pub fn has_run(&self, pod_uid: &str, container: &str) -> bool {
+        self.all.values().any(|truth| truth.pod_uid == pod_uid && truth.container == container && truth.starts > 0)
+    }
+
+    pub fn take_violations(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.violations)
+    }
+
+    pub fn take_starts(&mut self) -> Vec<Start> {
+        std::mem::take(&mut self.starts)
+    }
+}
