@@ -234,6 +234,17 @@ fn c104_warnings_name_the_templates_path() {
 }
 
 #[test]
+fn c102_only_name_and_namespace_are_selectable() {
+    let made = STORY.creates(cron_job(json!({})));
+    assert_eq!(CronJobRules.field(&made, "metadata.name").as_deref(), Some("a"));
+    assert_eq!(CronJobRules.field(&made, "status.successful"), None);
+    assert_eq!(
+        CronJobRules.unsupported_field("spec.suspend"),
+        "\"spec.suspend\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+    );
+}
+
+#[test]
 fn c103_cells() {
     let mut made = STORY.creates(cron_job(json!({})));
     let want = json!(["a", "0 * * * *", "<none>", "False", 0, "<none>", "5m", "c", "i", "<none>"]);

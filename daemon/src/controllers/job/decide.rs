@@ -309,18 +309,14 @@ impl<'a> Look<'a> {
     fn account(&mut self, finish: Option<&Finish>) {
         let tally = self.tally;
         let spec = &tally.spec;
-        let removed = |look: &Self, pod: &Pod| look.plan.pods.contains_key(&pod.name) && finish.is_none();
         let held = index::held(tally, &self.active_indexes);
         let mut failed = tally.stored_failed;
         for pod in tally.pods.iter().filter(|pod| pod.tracking) {
-            if removed(self, pod) {
-                continue; // J-850
-            }
             let has_failed = pod.has_failed(spec.failed_only);
             let is_held = || pod.index.and_then(|index| held.get(&index)).is_some_and(|other| other.uid == pod.uid);
             let ended = pod.phase == Phase::Succeeded || (has_failed && !is_held());
             if !(ended || spec.deleting || finish.is_some()) {
-                continue; // J-870
+                continue; // J-870; among them what this look gives up (J-850)
             }
             self.plan.pods.entry(pod.name.clone()).or_insert(PodChange::Untrack);
             let counts_as_failed = has_failed || matches!(finish, Some(Finish::Failure(_)));

@@ -7,6 +7,7 @@ mod bare;
 mod figures;
 mod idle;
 mod jobs;
+mod looks;
 mod store;
 
 use figures::Figures;
@@ -19,6 +20,7 @@ async fn main() -> std::process::ExitCode {
     let size = std::fs::metadata(jobd_tests::daemon::program()).map_or(0, |file| file.len());
     figures.at_most("stripped binary", size as f64 / 1e6, 20.0, "MB");
     jobs::measure(&mut figures).await;
+    looks::measure(&mut figures).await;
     store::measure(&mut figures).await;
     idle::measure(&mut figures).await;
     figures.verdict()
