@@ -39,6 +39,45 @@ fn a_gated_pod_says_so_from_its_first_moment_j_2541() {
 }
 
 #[test]
+fn a_gated_pod_may_be_told_more_narrowly_where_to_run_w_74() {
+    let expression = |key: &str| json!({"key": key, "operator": "Exists"});
+    let required = |expressions: Value| {
+        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": expressions}]}}}})
+    };
+    let check = |old: Value, new: Value, want: &[&str]| {
+        let old = created(&pod(merge(old, &json!({"schedulingGates": [{"name": "a"}]}))));
+        let new = merge(old.clone(), &json!({"spec": new}));
+        let got = update(Part::Main, &old, &new).err().unwrap_or_default();
+        let fits = got.len() == want.len() && got.iter().zip(want).all(|(got, want)| got.ends_with(want));
+        assert!(fits, "{got:#?}");
+    };
+    check(json!({}), json!({"nodeSelector": {"a": "b"}}), &[]);
+    check(json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"c": "d"}}), &[]);
+    const ADDITIONS: &str = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+    check(json!({"nodeSelector": {"a": "b"}}), json!({"nodeSelector": {"a": "c"}}), &[ADDITIONS]);
+    check(json!({}), required(json!([expression("a")])), &[]);
+    check(required(json!([expression("a")])), required(json!([expression("a"), expression("b")])), &[]);
+    check(
+        required(json!([expression("a")])),
+        required(json!([expression("b")])),
+        &["only additions are allowed (no mutations or deletions)"],
+    );
+    check(
+        required(json!([expression("a")])),
+        json!({"affinity": null}),
+        &["no additions/deletions to non-empty NodeSelectorTerms list are allowed"],
+    );
+    // What is no placement stays fixed, and so does everything when the gates are gone.
+    let fixed = "(allow it to be set to 1 if it was previously negative)";
+    check(json!({}), json!({"affinity": {"podAntiAffinity": {}}}), &[fixed]);
+    check(json!({}), json!({"hostname": "h"}), &[fixed]);
+    let free = created(&pod(json!({})));
+    let new = merge(free.clone(), &json!({"spec": {"nodeSelector": {"a": "b"}}}));
+    assert!(update(Part::Main, &free, &new).is_err());
+}
+
+#[test]
 fn only_few_fields_may_change_w_74() {
     let old = created(&pod(json!({
         "activeDeadlineSeconds": 100, "schedulingGates": [{"name": "a"}, {"name": "b"}],

@@ -1,7 +1,11 @@
 //! What may change in a stored pod (W-74), and in its status.
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, Toleration};
-use serde_json::Value;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, NodeAffinity, NodeSelector, NodeSelectorTerm, Pod, PodSpec, Toleration,
+};
+use serde_json::{Value, json};
 
 use crate::{
     field::{FieldErrors, Path},
@@ -45,6 +49,9 @@ pub(super) fn validate(new: &Pod, old: &Pod) -> FieldErrors {
     rest.active_deadline_seconds = old_spec.active_deadline_seconds;
     rest.tolerations.clone_from(&old_spec.tolerations);
     rest.scheduling_gates.clone_from(&old_spec.scheduling_gates);
+    if !old_gates.is_empty() {
+        restore_placement(&mut errors, &mut rest, &old_spec, &path);
+    }
     let was_negative = old_spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0);
     if was_negative && rest.termination_grace_period_seconds == Some(1) {
         rest.termination_grace_period_seconds = old_spec.termination_grace_period_seconds;
@@ -85,6 +92,62 @@ fn validate_tolerations(errors: &mut FieldErrors, new: &[Toleration], old: &[Tol
     if !kept {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         errors.forbidden(&path.child("tolerations"), detail);
+    }
+}
+
+/// Where a pod may run can be narrowed as long as gates hold it back, as queueing systems do (J-2541).
+fn restore_placement(errors: &mut FieldErrors, new: &mut PodSpec, old: &PodSpec, path: &Path) {
+    let empty = BTreeMap::new();
+    let selector = new.node_selector.as_ref().unwrap_or(&empty);
+    if !old.node_selector.iter().flatten().all(|(key, value)| selector.get(key) == Some(value)) {
+        let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        errors.invalid(&path.child("nodeSelector"), json!(selector), detail);
+    }
+    new.node_selector.clone_from(&old.node_selector);
+
+    let node_affinity = |spec: &PodSpec| spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.clone());
+    let (new_affinity, old_affinity) = (node_affinity(new), node_affinity(old));
+    if let Some(old_affinity) = &old_affinity {
+        validate_narrower(errors, new_affinity.as_ref(), old_affinity, &path.child("affinity").child("nodeAffinity"));
+    }
+    match (&mut new.affinity, &old.affinity) {
+        (None, Some(_)) if old_affinity.is_some() => {
+            new.affinity.get_or_insert_default().node_affinity = old_affinity;
+        }
+        (Some(affinity), None) if affinity.pod_affinity.is_none() && affinity.pod_anti_affinity.is_none() => {
+            new.affinity = None;
+        }
+        (Some(affinity), _) => affinity.node_affinity = old_affinity,
+        (None, _) => {}
+    }
+}
+
+/// Terms that are there may get more requirements; what is only preferred may be anything.
+fn validate_narrower(errors: &mut FieldErrors, new: Option<&NodeAffinity>, old: &NodeAffinity, path: &Path) {
+    fn terms(required: Option<&NodeSelector>) -> &[NodeSelectorTerm] {
+        required.map(|required| required.node_selector_terms.as_slice()).unwrap_or_default()
+    }
+    let old = terms(old.required_during_scheduling_ignored_during_execution.as_ref());
+    let new = terms(new.and_then(|new| new.required_during_scheduling_ignored_during_execution.as_ref()));
+    let path = path.child("requiredDuringSchedulingIgnoredDuringExecution").child("nodeSelectorTerms");
+    if old.is_empty() {
+        return;
+    }
+    if old.len() != new.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.invalid(&path, json!(new), detail);
+        return;
+    }
+    for (index, (new, old)) in new.iter().zip(old).enumerate() {
+        // A term without requirements matches nothing; with one it would match something.
+        let is_empty =
+            |term: &NodeSelectorTerm| list(&term.match_expressions).is_empty() && list(&term.match_fields).is_empty();
+        let keeps = list(&new.match_expressions).starts_with(list(&old.match_expressions))
+            && list(&new.match_fields).starts_with(list(&old.match_fields))
+            && (!is_empty(old) || is_empty(new));
+        if !keeps {
+            errors.invalid(&path.index(index), json!(new), "only additions are allowed (no mutations or deletions)");
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
 use crate::{recorder::EventType, sys::Now};
 
 mod decisions;
+mod lifecycle;
 mod properties;
 mod reading;
 mod stored;
