@@ -18,10 +18,12 @@ use crate::{
     sys::{Clock, Now},
 };
 
+mod own;
 mod queue;
 mod slot;
 mod timer;
 
+pub use own::Own;
 pub use slot::Waker;
 
 use queue::Outcome;
@@ -82,6 +84,8 @@ pub trait Controller: Send + Sync + 'static {
     const DUE: Option<Kind> = None;
     /// At most so often the due objects are looked at; what is due in between waits. Zero: to the second.
     const DUE_EVERY: Duration = Duration::ZERO;
+    /// A key that waits for a time may be trying something again, which a look before that time does at once.
+    const TRIES_AGAIN: bool = false;
     type Key: Clone + Debug + Eq + Hash + Ord + Send + Sync + 'static;
 
     /// Which keys a change wakes. Carries no data: the loop reads the state again.
@@ -97,6 +101,12 @@ pub trait Controller: Send + Sync + 'static {
 
     /// The wall clock was set, or the machine woke up. A resync follows.
     fn clock_jumped(&self) {}
+
+    /// Takes what the last reconcile of the key wrote, if it left nothing to do that these changes could be the reason for: the driver
+    /// then does not look again because of them. See [`Own`].
+    fn take_own(&self, _key: &Self::Key) -> Vec<Revision> {
+        Vec::new()
+    }
 
     /// Observes, decides and commits for one key. Level-triggered: may be called at any time, any number of times.
     fn reconcile(&self, key: &Self::Key, now: Now) -> impl Future<Output = Result<Next, Error>> + Send;
@@ -214,7 +224,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Reconciles the key that waits longest, to its end, on this task.
+    /// Reconciles the key that waits longest, to its end, on this task. Here keys are looked at again because of their own writes too,
+    /// which [`Self::run`] spares itself; it is an error of the controller if such a look finds something to write.
     pub async fn step(&mut self) -> Step {
         self.step_with(|_| 0).await
     }
@@ -238,6 +249,7 @@ impl Driver {
         for one in &self.loops {
             if place < one.ready() {
                 if let Some(run) = Arc::clone(one).start(place, &self.clock) {
+                    one.check_own_writes();
                     return Begun::Run(run);
                 }
                 break;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::Next;
+use crate::store::Revision;
 
 /// The delay after the first error of a key; doubles up to [`BACKOFF_MAX`] (J-801).
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -41,7 +42,22 @@ struct Entry {
     conflicts: u32,
     /// When the key comes back by itself, since boot.
     timer: Option<Duration>,
+    /// Changes that woke the key while it runs, so far without another reason to run again.
+    noticed: Vec<Revision>,
+    /// Queued because of its own writes alone.
+    own_only: bool,
 }
+
+/// Which keys are looked at because of their own writes, to check that nothing is left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    All,
+    /// Those that don't wait for a time.
+    Idle,
+}
+
+/// So many changes during one run are a reason to run again, whoever made them: the list stays short.
+const NOTICED_MAX: usize = 256;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -61,11 +77,22 @@ pub(super) struct Queue<K> {
     ready: VecDeque<K>,
     timers: BTreeSet<(Duration, K)>,
     running: usize,
+    /// What keys wrote themselves and the queue has not noticed yet.
+    own: BTreeMap<Revision, K>,
+    /// Own writes wake too: all keys, or those that don't wait for a time.
+    checks_own: Option<Checked>,
 }
 
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), ready: VecDeque::new(), timers: BTreeSet::new(), running: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            ready: VecDeque::new(),
+            timers: BTreeSet::new(),
+            running: 0,
+            own: BTreeMap::new(),
+            checks_own: None,
+        }
     }
 }
 
@@ -73,6 +100,7 @@ impl<K: Clone + Ord> Queue<K> {
     /// Queues the key; if it is running, it runs again afterwards. True if that changed anything.
     pub(super) fn wake(&mut self, key: K) -> bool {
         let entry = self.entries.entry(key.clone()).or_default();
+        entry.own_only = false;
         match entry.state {
             State::Waiting => {
                 entry.state = State::Queued;
@@ -84,6 +112,41 @@ impl<K: Clone + Ord> Queue<K> {
                 true
             }
             State::Queued | State::RunningDirty => false,
+        }
+    }
+
+    /// A change wakes the key, unless the key made it itself and said that it needs no look because of it.
+    pub(super) fn notice(&mut self, key: K, revision: Revision) {
+        if self.own.get(&revision) == Some(&key) {
+            self.own.remove(&revision);
+            self.wake_to_check(key);
+            return;
+        }
+        match self.entries.get_mut(&key) {
+            // Whether it made the change itself is known when it has run.
+            Some(entry) if entry.state == State::Running && entry.noticed.len() < NOTICED_MAX => {
+                entry.noticed.push(revision);
+            }
+            Some(_) | None => {
+                self.wake(key);
+            }
+        }
+    }
+
+    /// See [`super::Driver::step`].
+    pub(super) fn check_own_writes(&mut self, checked: Checked) {
+        self.checks_own = Some(checked);
+    }
+
+    fn wake_to_check(&mut self, key: K) {
+        let Some(checked) = self.checks_own else { return };
+        let is_idle =
+            |entry: &Entry| entry.state == State::Waiting && (checked == Checked::All || entry.timer.is_none());
+        if self.entries.get(&key).is_none_or(is_idle) {
+            self.wake(key.clone());
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.own_only = true;
+            }
         }
     }
 
@@ -132,24 +195,42 @@ impl<K: Clone + Ord> Queue<K> {
         self.running
     }
 
-    /// Takes the ready key at this place of the queue (0 is the oldest) and marks it as running.
-    pub(super) fn start(&mut self, place: usize) -> Option<K> {
+    /// Takes the ready key at this place of the queue (0 is the oldest) and marks it as running. The flag says that nothing but its own
+    /// writes woke it, so that it should find nothing to do.
+    pub(super) fn start(&mut self, place: usize) -> Option<(K, bool)> {
         let key = self.ready.remove(place)?;
         self.running += 1;
         let entry = self.entries.entry(key.clone()).or_default();
         entry.state = State::Running;
+        entry.noticed.clear();
+        let own_only = std::mem::take(&mut entry.own_only);
         // The reconcile decides afresh when it wants to come back.
         if let Some(at) = entry.timer.take() {
             self.timers.remove(&(at, key.clone()));
         }
-        Some(key)
+        Some((key, own_only))
     }
 
-    /// Notes how a running key ended. Answers how many errors in a row it has had before and has now.
-    pub(super) fn finish(&mut self, key: K, outcome: Outcome, now: Duration) -> (u32, u32) {
+    /// Notes how a running key ended, and what it wrote and has dealt with; changes up to `noticed` have come by. Answers how many
+    /// errors in a row it has had before and has now.
+    pub(super) fn finish(
+        &mut self,
+        key: K,
+        outcome: Outcome,
+        own: &[Revision],
+        noticed: Revision,
+        now: Duration,
+    ) -> (u32, u32) {
         let Some(entry) = self.entries.get_mut(&key) else { return (0, 0) };
         self.running = self.running.saturating_sub(1);
-        let dirty = entry.state == State::RunningDirty;
+        let meanwhile = std::mem::take(&mut entry.noticed);
+        let dirty = entry.state == State::RunningDirty || meanwhile.iter().any(|revision| !own.contains(revision));
+        if !own.is_empty() {
+            // What came by and woke nobody will not come again.
+            self.own = self.own.split_off(&Revision(noticed.0 + 1));
+            let later = own.iter().filter(|revision| **revision > noticed && !meanwhile.contains(revision));
+            self.own.extend(later.map(|revision| (*revision, key.clone())));
+        }
         entry.state = State::Waiting;
         let before = entry.failures;
         let mut again = dirty;
@@ -186,6 +267,8 @@ impl<K: Clone + Ord> Queue<K> {
         }
         if again {
             self.wake(key);
+        } else if !meanwhile.is_empty() {
+            self.wake_to_check(key);
         }
         (before, failures)
     }
@@ -209,8 +292,64 @@ mod tests {
     /// Takes all ready keys, which must be these in this order.
     #[track_caller]
     fn check_ready(queue: &mut Queue<&'static str>, want: &[&str]) {
-        let got: Vec<_> = std::iter::from_fn(|| queue.start(0)).collect();
+        let got: Vec<_> = std::iter::from_fn(|| queue.start(0)).map(|(key, _)| key).collect();
         assert_eq!(got, want);
+    }
+
+    fn end(queue: &mut Queue<&'static str>, key: &'static str, outcome: Outcome, now: Duration) -> (u32, u32) {
+        queue.finish(key, outcome, &[], Revision(0), now)
+    }
+
+    /// What a key has written itself and dealt with wakes it neither before nor after its end; what others write does.
+    #[test]
+    fn a_key_is_not_woken_by_what_it_wrote_itself() {
+        // Noticed while it runs, noticed after it, whether it then runs again.
+        let table: [(&[i64], &[i64], bool); 6] = [
+            (&[7, 8], &[], false),
+            (&[], &[7, 8], false),
+            (&[7], &[8], false),
+            (&[6], &[7, 8], true),
+            (&[7, 8, 9], &[], true),
+            (&[], &[7, 8, 9], true),
+        ];
+        for (during, after, again) in table {
+            let mut queue = Queue::default();
+            queue.wake("a");
+            check_ready(&mut queue, &["a"]);
+            during.iter().for_each(|revision| queue.notice("a", Revision(*revision)));
+            let noticed = Revision(during.iter().copied().max().unwrap_or(5));
+            queue.finish("a", Outcome::Done(Next::Idle), &[Revision(7), Revision(8)], noticed, NOW);
+            after.iter().for_each(|revision| queue.notice("a", Revision(*revision)));
+            check_ready(&mut queue, if again { &["a"] } else { &[] });
+            assert!(queue.own.is_empty(), "{during:?} {after:?}: nothing is kept");
+        }
+    }
+
+    #[test]
+    fn own_writes_of_one_key_wake_another_and_are_forgotten_when_they_have_come_by() {
+        let mut queue = Queue::default();
+        queue.wake("a");
+        check_ready(&mut queue, &["a"]);
+        queue.finish("a", Outcome::Done(Next::Idle), &[Revision(7)], Revision(5), NOW);
+        queue.notice("b", Revision(7));
+        check_ready(&mut queue, &["b"]);
+        queue.finish("b", Outcome::Done(Next::Idle), &[Revision(9)], Revision(8), NOW);
+        assert_eq!(queue.own, BTreeMap::from([(Revision(9), "b")]));
+    }
+
+    #[test]
+    fn a_checked_queue_looks_again_after_own_writes_and_says_so() {
+        let mut queue = Queue::default();
+        queue.check_own_writes(Checked::All);
+        queue.wake("a");
+        assert_eq!(queue.start(0), Some(("a", false)));
+        queue.notice("a", Revision(7));
+        queue.finish("a", Outcome::Done(Next::Idle), &[Revision(7), Revision(8)], Revision(7), NOW);
+        assert_eq!(queue.start(0), Some(("a", true)));
+        queue.finish("a", Outcome::Done(Next::Idle), &[], Revision(7), NOW);
+        queue.notice("a", Revision(8));
+        queue.wake("a");
+        assert_eq!(queue.start(0), Some(("a", false)), "another reason came to it");
     }
 
     #[test]
@@ -232,9 +371,9 @@ mod tests {
         queue.wake("a");
         queue.wake("a");
         check_ready(&mut queue, &[]);
-        queue.finish("a", Outcome::Done(Next::Idle), NOW);
+        end(&mut queue, "a", Outcome::Done(Next::Idle), NOW);
         check_ready(&mut queue, &["a"]);
-        queue.finish("a", Outcome::Done(Next::Idle), NOW);
+        end(&mut queue, "a", Outcome::Done(Next::Idle), NOW);
         check_ready(&mut queue, &[]);
         assert!(queue.entries.is_empty(), "an idle key costs no memory (I-5)");
     }
@@ -247,7 +386,7 @@ mod tests {
         let mut now = NOW;
         for want in [1, 2, 4, 8, 16, 32, 60, 60] {
             check_ready(&mut queue, &["a"]);
-            queue.finish("a", Outcome::Failed, now);
+            end(&mut queue, "a", Outcome::Failed, now);
             assert_eq!(queue.next_timer(), Some(now + Duration::from_secs(want)));
             now += Duration::from_secs(want) - Duration::from_nanos(1);
             queue.fire(now);
@@ -256,7 +395,7 @@ mod tests {
             queue.fire(now);
         }
         check_ready(&mut queue, &["a"]);
-        assert_eq!(queue.finish("a", Outcome::Done(Next::Idle), now), (8, 0));
+        assert_eq!(end(&mut queue, "a", Outcome::Done(Next::Idle), now), (8, 0));
         assert_eq!(queue.next_timer(), None);
     }
 
@@ -265,7 +404,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.wake("a");
         check_ready(&mut queue, &["a"]);
-        queue.finish("a", Outcome::Failed, NOW);
+        end(&mut queue, "a", Outcome::Failed, NOW);
         queue.wake_unless_backing_off("a");
         check_ready(&mut queue, &[]);
         queue.wake("a");
@@ -279,10 +418,10 @@ mod tests {
         queue.wake("a");
         for _ in 0..CONFLICTS_MAX {
             check_ready(&mut queue, &["a"]);
-            queue.finish("a", Outcome::Conflict, NOW);
+            end(&mut queue, "a", Outcome::Conflict, NOW);
         }
         check_ready(&mut queue, &["a"]);
-        queue.finish("a", Outcome::Conflict, NOW);
+        end(&mut queue, "a", Outcome::Conflict, NOW);
         check_ready(&mut queue, &[]);
         assert_eq!(queue.next_timer(), Some(after(1)));
     }
@@ -294,8 +433,8 @@ mod tests {
         queue.wake("later");
         queue.wake("now");
         check_ready(&mut queue, &["later", "now"]);
-        queue.finish("later", Outcome::Done(Next::At(after(5))), NOW);
-        queue.finish("now", Outcome::Done(Next::At(NOW)), NOW);
+        end(&mut queue, "later", Outcome::Done(Next::At(after(5))), NOW);
+        end(&mut queue, "now", Outcome::Done(Next::At(NOW)), NOW);
         check_ready(&mut queue, &["now"]);
         queue.fire(after(4));
         check_ready(&mut queue, &[]);
@@ -309,8 +448,8 @@ mod tests {
         queue.wake("timed");
         queue.wake("idle");
         check_ready(&mut queue, &["timed", "idle"]);
-        queue.finish("timed", Outcome::Done(Next::At(after(3600))), NOW);
-        queue.finish("idle", Outcome::Done(Next::Idle), NOW);
+        end(&mut queue, "timed", Outcome::Done(Next::At(after(3600))), NOW);
+        end(&mut queue, "idle", Outcome::Done(Next::Idle), NOW);
         queue.wake_timed();
         check_ready(&mut queue, &["timed"]);
     }

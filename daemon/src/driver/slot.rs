@@ -3,7 +3,10 @@
 use std::{
     fmt::Debug,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,9 +15,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tracing::Instrument as _;
 
-use super::{Controller, Deadline, Error, Next, Outcome, Run, Step, log_outcome, log_panic, queue::Queue};
+use super::{
+    Controller, Deadline, Error, Next, Outcome, Run, Step, log_outcome, log_panic,
+    queue::{Checked, Queue},
+};
 use crate::{
-    store::{Change, ChangeType, Store},
+    store::{Change, ChangeType, Revision, Store},
     sys::{Clock, Now},
 };
 
@@ -81,6 +87,8 @@ pub(super) trait Loop: Send + Sync {
     /// Wakes what is due.
     fn fire(&self, now: Now) -> BoxFuture<'_, Result<(), Error>>;
     fn clock_jumped(&self);
+    /// From now on a key is looked at because of its own writes too, and must then write nothing.
+    fn check_own_writes(&self);
     fn deadline(&self) -> Deadline;
     /// Starts the ready key at this place.
     fn start(self: Arc<Self>, place: usize, clock: &Arc<dyn Clock>) -> Option<Run>;
@@ -102,12 +110,14 @@ pub(super) struct Slot<C: Controller> {
     store: Store,
     waker: Waker<C::Key>,
     due: Mutex<(Due, Option<Timestamp>)>,
+    /// Changes up to here were noticed.
+    noticed: AtomicI64,
 }
 
 impl<C: Controller> Slot<C> {
     pub(super) fn new(controller: C, store: Store, waker: Waker<C::Key>) -> Self {
         let due = if C::DUE.is_some() { Due::Unknown } else { Due::At(None) };
-        Self { controller, store, waker, due: Mutex::new((due, None)) }
+        Self { controller, store, waker, due: Mutex::new((due, None)), noticed: AtomicI64::new(0) }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<C::Key>> {
@@ -165,8 +175,11 @@ impl<C: Controller> Slot<C> {
     }
 
     /// Reconciles one key and settles it in the queue.
-    async fn run(self: Arc<Self>, key: C::Key, clock: Arc<dyn Clock>) -> Step {
+    async fn run(self: Arc<Self>, key: C::Key, checks: bool, clock: Arc<dyn Clock>) -> Step {
         let name = render(&key);
+        let before = self.store.latest();
+        // Where others run beside it, what they write may be the reason to do something.
+        let checks = checks && self.noticed.load(Ordering::Relaxed) == before.0;
         let span = tracing::info_span!("reconcile", controller = C::NAME, key = %name);
         let reconcile = AssertUnwindSafe(self.controller.reconcile(&key, clock.now())).catch_unwind().instrument(span);
         let (outcome, result) = match reconcile.await {
@@ -182,7 +195,16 @@ impl<C: Controller> Slot<C> {
         if let Ok(Next::Due(at)) = result {
             self.due_by(at);
         }
-        let (before, failures) = self.queue().finish(key, outcome, clock.now().boot);
+        let own = self.controller.take_own(&key);
+        let own = if result.is_ok() { own } else { Vec::new() };
+        let alone = self.store.latest().0 - before.0 == i64::try_from(own.len()).unwrap_or(i64::MAX);
+        assert!(
+            !checks || own.is_empty() || !alone,
+            "{}: {name} was said to need no look after its own writes, and the look wrote",
+            C::NAME
+        );
+        let noticed = Revision(self.noticed.load(Ordering::Relaxed));
+        let (before, failures) = self.queue().finish(key, outcome, &own, noticed, clock.now().boot);
         if outcome != Outcome::Conflict || failures > 0 {
             log_outcome(C::NAME, &name, before, failures, &result);
         }
@@ -210,9 +232,10 @@ impl<C: Controller> Loop for Slot<C> {
         if !keys.is_empty() {
             let mut queue = self.queue();
             for key in keys {
-                queue.wake(key);
+                queue.notice(key, change.revision);
             }
         }
+        self.noticed.store(change.revision.0, Ordering::Relaxed);
     }
 
     fn resync(&self) -> BoxFuture<'_, Result<usize, Error>> {
@@ -241,6 +264,10 @@ impl<C: Controller> Loop for Slot<C> {
         }
     }
 
+    fn check_own_writes(&self) {
+        self.queue().check_own_writes(if C::TRIES_AGAIN { Checked::Idle } else { Checked::All });
+    }
+
     fn deadline(&self) -> Deadline {
         let mut deadline = Deadline { boot: self.queue().next_timer(), wall: None };
         match self.due().0 {
@@ -252,8 +279,8 @@ impl<C: Controller> Loop for Slot<C> {
     }
 
     fn start(self: Arc<Self>, place: usize, clock: &Arc<dyn Clock>) -> Option<Run> {
-        let key = self.queue().start(place)?;
-        Some(self.run(key, Arc::clone(clock)).boxed())
+        let (key, checks) = self.queue().start(place)?;
+        Some(self.run(key, checks, Arc::clone(clock)).boxed())
     }
 }
 

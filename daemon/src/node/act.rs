@@ -153,6 +153,8 @@ impl<E: Engine> Shared<E> {
             failpoint::hit("node.before_status_commit");
         }
         match self.store.write(Request { guards, writes, urgent: true }).await {
+            // A pod that is gone is cleaned up by the look that its end asks for.
+            Ok(written) if !gone => self.own.add(scene.key, &written.revisions),
             Ok(_) => {}
             Err(store::Error::Conflict { .. }) => {
                 debug!(namespace = scene.key.namespace, pod = scene.key.name, "somebody else wrote; looking again");

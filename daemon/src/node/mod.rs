@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{Container as PodContainer, Pod, PodSpec};
 use tracing::debug;
 
 use crate::{
-    driver::{Controller, Error, Next, Waker},
+    driver::{Controller, Error, Next, Own, Waker},
     engine::Engine,
     recorder::Recorder,
     store::{self, Attempt, Change, ChangeType, Store, Stored, attempts::AttemptState},
@@ -106,6 +106,7 @@ pub(crate) struct Shared<E> {
     gone: Mutex<HashMap<PodKey, Vec<String>>>,
     /// Open readers per container: it is not removed while one reads.
     readers: Mutex<HashMap<String, usize>>,
+    own: Own<PodKey>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,6 +141,7 @@ impl<E: Engine> Node<E> {
             memory: Mutex::default(),
             gone: Mutex::default(),
             readers: Mutex::default(),
+            own: Own::default(),
             store,
             engine,
             clock,
@@ -368,6 +370,7 @@ fn name_of(action: &decide::Action) -> &'static str {
 
 impl<E: Engine> Controller for Node<E> {
     const NAME: &'static str = "node";
+    const TRIES_AGAIN: bool = true;
     type Key = PodKey;
 
     fn wakes(&self, change: &Change) -> Vec<PodKey> {
@@ -389,6 +392,11 @@ impl<E: Engine> Controller for Node<E> {
 
     async fn active(&self) -> Result<Vec<PodKey>, Error> {
         self.shared.active().await
+    }
+
+    /// After each of its writes to a pod the loop looks at it once more before it rests.
+    fn take_own(&self, key: &PodKey) -> Vec<store::Revision> {
+        self.shared.own.take(key)
     }
 
     async fn reconcile(&self, key: &PodKey, _now: Now) -> Result<Next, Error> {

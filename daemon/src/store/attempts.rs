@@ -82,6 +82,18 @@ pub(super) const SELECT_OF_POD: &str = "SELECT pod_uid, container, attempt, stat
     exit_reason, exit_code, exit_message, exit_started_at, exit_finished_at, logs_copied, removed \
     FROM attempts WHERE pod_uid = ?1 ORDER BY attempt, created_at, container";
 
+/// The attempts of all pods that are active, in the same order for each.
+pub(super) const SELECT_OF_ACTIVE: &str = "SELECT pod_uid, container, attempt, state, container_id, created_at, started_at, \
+    exit_reason, exit_code, exit_message, exit_started_at, exit_finished_at, logs_copied, removed \
+    FROM attempts WHERE pod_uid IN \
+        (SELECT uid FROM objects WHERE kind = 'pods' AND (finished = 0 OR tracking = 1 OR deleting = 1)) \
+    ORDER BY attempt, created_at, container";
+
+/// Puts attempts of one pod into the order of [`SELECT_OF_POD`].
+pub(super) fn sort(attempts: &mut [Attempt]) {
+    attempts.sort_by(|a, b| (a.attempt, a.created_at, &a.container).cmp(&(b.attempt, b.created_at, &b.container)));
+}
+
 /// The condition is that of the index `attempts_open`, word for word: what is done costs a start nothing (I-5).
 pub(super) const SELECT_OPEN: &str = "SELECT pod_uid, container, attempt, state, container_id, created_at, started_at, \
     exit_reason, exit_code, exit_message, exit_started_at, exit_finished_at, logs_copied, removed \

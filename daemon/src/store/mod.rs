@@ -17,6 +17,7 @@ mod facts;
 mod fault;
 mod history;
 mod job_snapshot;
+mod present;
 mod reader;
 mod reserve;
 mod schema;
@@ -25,6 +26,7 @@ mod tests;
 mod writer;
 
 use history::{History, Recent, Timeline};
+use present::Present;
 use reader::Readers;
 use reserve::Reserve;
 use writer::{Message, Pending, Shared, Writer};
@@ -292,7 +294,9 @@ impl Store {
             opened => opened?,
         };
         let now = clock.now();
+        let present = Present::default();
         let read = async {
+            present.load(&mut connection).await?;
             let meta = schema::read_meta(&mut connection).await?;
             let samples = schema::read_samples(&mut connection, meta.last_revision, now).await?;
             Ok((meta, samples))
@@ -303,6 +307,7 @@ impl Store {
         let timeline = Timeline::new(samples, meta.compacted_revision, history);
         let shared = Arc::new(Shared {
             history: History::new(timeline, latest, meta.compacted_revision),
+            present,
             latest: watch::Sender::new(latest),
             failure: watch::Sender::new(None),
             clock,
@@ -405,7 +410,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn get(&self, key: &Key) -> Result<Option<Stored>, Error> {
-        self.inner.readers.get(key).await
+        match self.inner.shared.present.get(key) {
+            Some(stored) => Ok(Some(stored)),
+            None => self.inner.readers.get(key).await,
+        }
     }
 
     /// The object of this kind with this uid, now.
@@ -444,7 +452,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn job_snapshot(&self, key: &Key, since: Option<Revision>) -> Result<Option<JobSnapshot>, Error> {
-        self.inner.readers.job_snapshot(key, since).await
+        match self.inner.shared.present.job_snapshot(key, since) {
+            Some(snapshot) => Ok(Some(snapshot)),
+            None => self.inner.readers.job_snapshot(key, since).await,
+        }
     }
 
     /// Objects in the state that they had at these revisions, in that order. What was superseded may be gone, and is left out then.
@@ -509,7 +520,10 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn attempts(&self, pod_uid: &str) -> Result<Vec<Attempt>, Error> {
-        self.inner.readers.attempts(pod_uid).await
+        match self.inner.shared.present.attempts(pod_uid) {
+            Some(attempts) => Ok(attempts),
+            None => self.inner.readers.attempts(pod_uid).await,
+        }
     }
 
     /// All attempts that are not ended, or whose logs are not copied, or whose container is not removed: the node's work at a start.

@@ -3,7 +3,14 @@
 //! It owns the write connection, the lock file and the reserve. What a batch comes to is decided in [`super::batch`], its SQL
 //! is in [`super::commit`]; here is the order of things and what follows from a failure.
 
-use std::{collections::VecDeque, fmt::Write as _, fs::File, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    fs::File,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +22,7 @@ use super::{
     commit,
     fault::{self, Fault},
     history::{self, History, Sample},
+    present::Present,
     reserve::Reserve,
     schema,
 };
@@ -50,6 +58,7 @@ pub(super) struct Shared {
     pub path: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub history: History,
+    pub present: Present,
     pub latest: watch::Sender<Revision>,
     /// Why the store cannot go on.
     pub failure: watch::Sender<Option<Error>>,
@@ -206,9 +215,17 @@ impl Writer {
     /// One transaction. All results, refusals included, rest on earlier requests of the batch, so none is told before COMMIT.
     async fn commit(&mut self, batch: &[Pending]) -> Result<Vec<Result<Committed, Error>>, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
-        let keys = batch::keys(batch.iter().map(|pending| &pending.request));
+        let mut keys = batch::keys(batch.iter().map(|pending| &pending.request));
+        // This task alone changes what is present, so it cannot be old.
+        let mut current = BTreeMap::new();
+        keys.retain(|key, _| {
+            let known = self.shared.present.current(key);
+            let ask = known.is_none();
+            current.extend(known.map(|known| (key.clone(), known)));
+            ask
+        });
         commit::run(connection, "BEGIN IMMEDIATE".to_owned()).await?;
-        let current = commit::read_current(connection, &keys).await?;
+        current.extend(commit::read_current(connection, &keys).await?);
         let mut decided = Batch::new(current, self.revision, self.superseded);
         let results: Vec<_> = batch.iter().map(|pending| decided.take(&pending.request)).collect();
         let decided = decided.finish();
@@ -239,6 +256,7 @@ impl Writer {
         failpoint::hit("store.before_commit");
         commit::run(connection, sql).await?;
         failpoint::hit("store.after_commit");
+        self.shared.present.apply(&decided.changes, &decided.rows);
 
         if decided.revision > self.revision {
             self.revision = decided.revision;
@@ -319,7 +337,13 @@ impl Writer {
         let Some(connection) = self.connection.as_mut() else { return };
         // Fails when SQLite has rolled back by itself, as it does on a full disk.
         let _ = commit::run(connection, "ROLLBACK".to_owned()).await;
-        match schema::read_meta(connection).await {
+        // A commit that was reported as failed may be in the file.
+        self.shared.present.forget();
+        let read = async {
+            self.shared.present.load(connection).await?;
+            schema::read_meta(connection).await
+        };
+        match read.await {
             Ok(meta) => self.take_up(&meta),
             Err(_) => self.reopen().await,
         }
@@ -341,9 +365,14 @@ impl Writer {
             let _ = connection.close().await;
         }
         let path = self.shared.path();
+        self.shared.present.forget();
         let opened = async {
             let mut connection = schema::open(&self.shared.path).await?;
-            let meta = schema::read_meta(&mut connection).await.map_err(|error| fault::database(&path, &error))?;
+            let read = async {
+                self.shared.present.load(&mut connection).await?;
+                schema::read_meta(&mut connection).await
+            };
+            let meta = read.await.map_err(|error| fault::database(&path, &error))?;
             Ok::<_, Error>((connection, meta))
         };
         match opened.await {

@@ -20,9 +20,9 @@ use tracing::debug;
 
 use super::edit;
 use crate::{
-    driver::{Controller, Error, Next},
+    driver::{Controller, Error, Next, Own},
     recorder::Recorder,
-    store::{self, Change, ChangeType, JobSnapshot, Store, Stored},
+    store::{self, Change, ChangeType, JobSnapshot, Store, Stored, Write},
     sys::{Now, SharedRandom},
 };
 
@@ -96,12 +96,13 @@ pub struct JobController {
     recorder: Arc<Recorder>,
     random: Arc<SharedRandom>,
     known: Mutex<Known>,
+    own: Own<Key>,
 }
 
 impl JobController {
     #[must_use]
     pub fn new(store: Store, recorder: Arc<Recorder>, random: Arc<SharedRandom>) -> Self {
-        Self { store, recorder, random, known: Mutex::default() }
+        Self { store, recorder, random, known: Mutex::default(), own: Own::default() }
     }
 
     fn known<T>(&self, f: impl FnOnce(&mut Known) -> T) -> T {
@@ -209,7 +210,23 @@ impl JobController {
         let mut request = commit::request(found, job, plan, now)?;
         let specs = plan.events.iter().map(|event| commit::event_spec(found, job, event));
         request.writes.extend(specs.filter_map(|spec| self.recorder.record(&spec, now)));
-        self.store.write(request).await?;
+        // A pod that goes is counted by the look that its end asks for.
+        let is_put: Vec<bool> = request
+            .writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put { .. } => Some(true),
+                Write::Delete { .. } => Some(false),
+                Write::Due { .. } | Write::Attempt(_) | Write::ForgetAttempts { .. } => None,
+            })
+            .collect();
+        let written = self.store.write(request).await?;
+        if plan.refused.is_none() && plan.waiting != plan::Waiting::AnotherLook {
+            let puts = written.revisions.iter().zip(is_put).filter(|(_, is_put)| *is_put);
+            let own: Vec<store::Revision> = puts.map(|(revision, _)| *revision).collect();
+            let store::Key { namespace, name, .. } = &found.job.key;
+            self.own.add(&Key::job((namespace.clone(), name.clone())), &own);
+        }
         Ok(())
     }
 
@@ -359,6 +376,10 @@ impl Controller for JobController {
         let pods = self.store.active(Kind::Pod).await?;
         let jobs = jobs.into_iter().map(|key| Key::job((key.namespace, key.name)));
         Ok(jobs.chain(pods.into_iter().map(Key::pod)).collect())
+    }
+
+    fn take_own(&self, key: &Key) -> Vec<store::Revision> {
+        self.own.take(key)
     }
 
     async fn reconcile(&self, key: &Key, now: Now) -> Result<Next, Error> {

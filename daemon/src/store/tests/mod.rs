@@ -16,6 +16,7 @@ mod full;
 mod history;
 mod model;
 mod open;
+mod present;
 mod read;
 mod write;
 

@@ -21,7 +21,7 @@ pub fn rss_mb(pid: u32) -> f64 {
 }
 
 /// CPU time in ms, wake-ups of all threads, bytes written.
-fn usage(pid: u32) -> (f64, f64, f64) {
+pub fn usage(pid: u32) -> (f64, f64, f64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields: Vec<f64> = stat
         .rsplit(')')

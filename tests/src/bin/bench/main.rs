@@ -19,9 +19,20 @@ async fn main() -> std::process::ExitCode {
     figures.note(&format!("machine: {} CPUs; fdatasync of 4 KiB: {}", figures::cpus(), figures::fdatasync()));
     let size = std::fs::metadata(jobd_tests::daemon::program()).map_or(0, |file| file.len());
     figures.at_most("stripped binary", size as f64 / 1e6, 20.0, "MB");
-    jobs::measure(&mut figures).await;
-    looks::measure(&mut figures).await;
-    store::measure(&mut figures).await;
-    idle::measure(&mut figures).await;
+    // `bench store idle` measures only these.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wants = |part: &str| wanted.is_empty() || wanted.iter().any(|one| one == part);
+    if wants("jobs") {
+        jobs::measure(&mut figures).await;
+    }
+    if wants("looks") {
+        looks::measure(&mut figures).await;
+    }
+    if wants("store") {
+        store::measure(&mut figures).await;
+    }
+    if wants("idle") {
+        idle::measure(&mut figures).await;
+    }
     figures.verdict()
 }
