@@ -9,13 +9,23 @@ help: ## List the targets
 build: ## Build the release binary
 	cargo build --release --package jobd
 
+# What the binary is made for; the target is named so that the static flag does not reach build scripts.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+DIST := $(CARGO_TARGET_DIR)/image/jobd
+
 .PHONY: dist
 dist: ## Build the binary that is shipped: static, smallest
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package jobd --target x86_64-unknown-linux-gnu
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package jobd --target $(HOST)
+	install -D $(CARGO_TARGET_DIR)/$(HOST)/dist/jobd $(DIST)
+	@ls -l $(DIST)
 
 .PHONY: image
 image: dist ## Build the container image from the static binary (`docker compose up` runs it)
-	docker build --file daemon/Dockerfile --tag jobd:latest .
+	docker build --file daemon/Dockerfile --tag jobd:latest $(dir $(DIST))
+
+.PHONY: test-image
+test-image: prepare image ## The image under docker-compose, as its users run it (1.29, and v2 where it is installed)
+	tests/image/run.sh
 
 .PHONY: demo
 demo: ## From a bare machine: engine, daemon, the digits of pi, everything stopped again
@@ -31,8 +41,10 @@ lint: ## rustfmt and clippy
 	cargo clippy --workspace --all-targets -- --deny warnings
 
 .PHONY: deny
-deny: ## Licences, duplicates, advisories (needs cargo-deny)
-	cargo deny check
+deny: ## Licences, duplicates and sources of dependencies; advisories where their database can be had (needs cargo-deny)
+	cargo deny check licenses bans sources
+	@if cargo deny fetch db; then cargo deny check advisories; \
+	else echo 'make deny: the advisory database cannot be fetched here; advisories were NOT checked' >&2; fi
 
 .PHONY: test
 test: prepare ## All tests, from the bare state

@@ -1,14 +1,36 @@
 //! Flags and environment into one checked struct.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::telemetry::LogFormat;
+
+/// The data directory where none is named.
+pub const DATA_DIR: &str = "/var/lib/jobd";
+
+/// A path that is the same whatever the working directory is.
+///
+/// # Errors
+/// When it is empty, or relative and there is no working directory.
+pub fn absolute(path: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}
+
+/// The kubeconfig in a data directory.
+#[must_use]
+pub fn kubeconfig(data_dir: &Path) -> PathBuf {
+    data_dir.join("kubeconfig")
+}
 
 /// How one daemon runs. Every flag can be given as an environment variable too.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Where the database, keys, socket, logs and volumes live. Made with mode 0700.
-    #[arg(long, env = "JOBD_DATA_DIR", default_value = "/var/lib/jobd", value_name = "DIR")]
+    // Absolute, because the engine is told where volumes lie, and it knows nothing of our working directory (D-1001).
+    #[arg(long, env = "JOBD_DATA_DIR", default_value = DATA_DIR, value_parser = absolute, value_name = "DIR")]
     pub data_dir: PathBuf,
 
     /// Address of the HTTPS API.
@@ -38,6 +60,11 @@ pub struct Config {
     /// The Docker Engine's socket.
     #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock", value_name = "unix://PATH")]
     pub docker_host: String,
+
+    /// Where the root of the engine's host is seen; in a container, where it is mounted. Host paths of pods are checked and made
+    /// there.
+    #[arg(long, env = "JOBD_HOST_ROOT", default_value = "/", value_name = "DIR")]
+    pub host_root: PathBuf,
 
     /// Name of the node; by default the host name.
     #[arg(long, env = "JOBD_NODE_NAME", value_name = "NAME")]
@@ -81,7 +108,7 @@ impl Config {
     /// The kubeconfig that is written at start.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        self.data_dir.join("kubeconfig")
+        kubeconfig(&self.data_dir)
     }
 
     #[must_use]

@@ -104,7 +104,7 @@ async fn run_parts(
 ) -> anyhow::Result<()> {
     let listeners = Listeners::bind(config, Arc::clone(&clock)).await?;
     let recorder = Arc::new(Recorder::new(config.node(), config.event_ttl()));
-    let known = known_engine(config, asked).await;
+    let known = known_engine(asked).await;
     let objects = DefaultObjects::new(store.clone(), Arc::clone(&random), server::ca_certificate(&config.data_dir)?);
     let facts = node_facts(config, &known.clone().unwrap_or_else(machine));
     bootstrap::ensure(store, &objects, &random, &facts, clock.now()).await.context("prepare the store")?;
@@ -125,6 +125,7 @@ async fn run_parts(
             instance: store.instance_id().to_owned(),
         },
         data_dir: config.data_dir.clone(),
+        host_root: config.host_root.clone(),
         engine_calls: 2 * std::thread::available_parallelism().map_or(2, usize::from),
     });
     let mut driver = Driver::new(store.clone(), Arc::clone(&clock));
@@ -220,21 +221,14 @@ fn make_data_directory(path: &Path) -> anyhow::Result<()> {
 }
 
 /// What the engine says of itself, if it says so quickly.
-async fn known_engine(config: &Config, asked: JoinHandle<Result<engine::Info, engine::Error>>) -> Option<engine::Info> {
+async fn known_engine(asked: JoinHandle<Result<engine::Info, engine::Error>>) -> Option<engine::Info> {
     match tokio::time::timeout(ENGINE_PATIENCE, asked).await {
         Ok(Ok(Ok(info))) => {
             remark(&info);
             Some(info)
         }
-        Ok(Ok(Err(error))) => {
-            error!(
-                error = telemetry::chain(&error),
-                "no container engine at {}: {error}; jobs wait until it answers (is Docker running, and may this user use it? `jobd doctor` says more)",
-                config.docker_host
-            );
-            None
-        }
-        Ok(Err(_)) | Err(_) => None,
+        // Whoever asks again complains.
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => None,
     }
 }
 
@@ -261,7 +255,14 @@ fn machine() -> engine::Info {
 }
 
 fn node_facts(config: &Config, info: &engine::Info) -> NodeFacts {
-    NodeFacts::gather(Some(&config.node()), info, &server::git_version(), config.max_pods, &config.data_dir)
+    NodeFacts::gather(
+        Some(&config.node()),
+        info,
+        &server::git_version(),
+        config.max_pods,
+        &config.data_dir,
+        &config.host_root,
+    )
 }
 
 /// Asks an engine that was slow or away until it answers, and tells the node object what it says.
@@ -272,14 +273,26 @@ async fn tell_node_later(
     clock: Arc<dyn Clock>,
     engine: Arc<DockerEngine>,
 ) {
+    let mut complained = false;
     loop {
-        if let Ok(info) = engine.info().await {
-            remark(&info);
-            let facts = node_facts(&config, &info);
-            if let Err(error) = bootstrap::ensure_node(&store, &random, &facts, clock.now()).await {
-                warn!(error = telemetry::chain(&error), "the node object cannot be written: {error}");
+        match engine.info().await {
+            Ok(info) => {
+                remark(&info);
+                let facts = node_facts(&config, &info);
+                if let Err(error) = bootstrap::ensure_node(&store, &random, &facts, clock.now()).await {
+                    warn!(error = telemetry::chain(&error), "the node object cannot be written: {error}");
+                }
+                return;
             }
-            return;
+            Err(error) if !complained => {
+                complained = true;
+                error!(
+                    error = telemetry::chain(&error),
+                    "no container engine at {}; jobs wait until it answers (is Docker running, and may this user use it? `jobd doctor` says more)",
+                    config.docker_host
+                );
+            }
+            Err(_) => {}
         }
         tokio::time::sleep(ENGINE_AGAIN).await;
     }

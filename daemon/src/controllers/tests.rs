@@ -302,7 +302,14 @@ async fn j_1403_a_pod_that_is_deleted_before_it_got_a_node_has_failed() {
 async fn w_185_every_namespace_has_its_default_objects_and_gets_them_back() {
     let mut world = World::new().await;
     let objects = || DefaultObjects::new(world.store.clone(), world.random.clone(), "PEM".to_owned());
-    let node = NodeFacts::gather(Some("box"), &engine::Info::default(), "v1.36.0", 110, std::path::Path::new("/"));
+    let node = NodeFacts::gather(
+        Some("box"),
+        &engine::Info::default(),
+        "v1.36.0",
+        110,
+        std::path::Path::new("/"),
+        std::path::Path::new("/"),
+    );
     let first = objects();
     for _ in 0..2 {
         bootstrap::ensure(&world.store, &first, &world.random, &node, world.clock.now()).await.unwrap();

@@ -31,6 +31,7 @@ pub mod decide;
 pub mod environment;
 pub mod events;
 pub mod exit;
+pub mod host;
 mod images;
 mod life;
 pub mod logs;
@@ -47,6 +48,7 @@ pub mod volumes;
 
 use chores::Chores;
 use containers::Containers;
+use host::HostRoot;
 use images::Images;
 use observed::{
     Call, History, Member, Memory, NodeFacts, Observed, Part, PodKey, PodMemory, Role, SANDBOX, Seen, Step,
@@ -74,6 +76,8 @@ pub struct Parts<E> {
     pub facts: NodeFacts,
     /// `DATA`; pods lie in `DATA/pods`.
     pub data_dir: PathBuf,
+    /// Where the root of the engine's host is seen (D-1001).
+    pub host_root: PathBuf,
     /// How many create and start calls may be in flight (D-1302: twice the cores).
     pub engine_calls: usize,
 }
@@ -126,8 +130,8 @@ enum Turn {
 impl<E: Engine> Node<E> {
     #[must_use]
     pub fn new(parts: Parts<E>) -> Self {
-        let Parts { store, engine, clock, recorder, waker, facts, data_dir, engine_calls } = parts;
-        let directories = Directories::new(&data_dir, &facts.instance);
+        let Parts { store, engine, clock, recorder, waker, facts, data_dir, host_root, engine_calls } = parts;
+        let directories = Directories::new(&data_dir, &facts.instance, HostRoot::new(&host_root));
         if !directories.secrets_in_memory {
             tracing::info!("no tmpfs at /run that jobd may write: volumes of secrets lie in the data directory");
         }

@@ -15,10 +15,11 @@ use k8s_openapi::api::core::v1::{
     Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Pod,
     ProjectedVolumeSource, Volume,
 };
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::{
     environment::{self, Environment, Sources},
+    host::HostRoot,
     observed::NodeFacts,
     spec, termination,
 };
@@ -38,6 +39,8 @@ pub struct Directories {
     secrets: PathBuf,
     /// Secrets never reach the disk.
     pub secrets_in_memory: bool,
+    /// Where `hostPath` volumes are looked at.
+    host: HostRoot,
 }
 
 /// A volume that could not be set up (J-2584).
@@ -58,11 +61,11 @@ pub struct Mounts {
 impl Directories {
     /// Looks whether secrets can lie in memory. `instance` keeps two daemons on one machine apart.
     #[must_use]
-    pub fn new(data_dir: &Path, instance: &str) -> Self {
-        Self::with_runtime_dir(data_dir, &Path::new("/run/jobd").join(instance))
+    pub fn new(data_dir: &Path, instance: &str, host: HostRoot) -> Self {
+        Self::with_runtime_dir(data_dir, &Path::new("/run/jobd").join(instance), host)
     }
 
-    fn with_runtime_dir(data_dir: &Path, runtime: &Path) -> Self {
+    fn with_runtime_dir(data_dir: &Path, runtime: &Path, host: HostRoot) -> Self {
         let pods = data_dir.join("pods");
         let made = make_private(runtime).is_ok();
         let in_memory =
@@ -72,7 +75,7 @@ impl Directories {
             let _ = fs::remove_dir(runtime);
         }
         let secrets = if in_memory { runtime.join("pods") } else { pods.clone() };
-        Self { pods, secrets, secrets_in_memory: in_memory }
+        Self { pods, secrets, secrets_in_memory: in_memory, host }
     }
 
     /// The directory of one pod.
@@ -171,7 +174,7 @@ pub fn prepare(
         } else if let Some(empty) = &volume.empty_dir {
             make_empty_dir(&dir, empty, group).map_err(|error| failed(error.to_string()))?;
         } else if let Some(host) = &volume.host_path {
-            check_host_path(host).map_err(failed)?;
+            check_host_path(&directories.host, host).map_err(failed)?;
         } else {
             return Err(failed("this kind of volume is not supported".to_owned()));
         }
@@ -395,23 +398,18 @@ fn make_empty_dir(dir: &Path, source: &EmptyDirVolumeSource, group: Option<i64>)
 }
 
 /// D-1002: what `type` demands of the path; the two `OrCreate` types are made here, never by the engine.
-fn check_host_path(source: &HostPathVolumeSource) -> Result<(), String> {
+fn check_host_path(host: &HostRoot, source: &HostPathVolumeSource) -> Result<(), String> {
     let path = Path::new(&source.path);
-    let metadata = fs::metadata(path).ok();
-    let is = |test: fn(&fs::Metadata) -> bool| metadata.as_ref().is_some_and(test);
+    let found = host.file_type(path);
     let failed = |what: &str| Err(format!("hostPath type check failed: {} is not a {what}", source.path));
-    use std::os::unix::fs::FileTypeExt as _;
     match source.type_.as_deref().unwrap_or_default() {
-        "DirectoryOrCreate" if metadata.is_none() => fs::create_dir_all(path).map_err(|error| error.to_string()),
-        "FileOrCreate" if metadata.is_none() => {
-            let options = fs::OpenOptions::new().create(true).append(true).open(path);
-            options.map(|_| ()).map_err(|error| error.to_string())
-        }
-        "Directory" | "DirectoryOrCreate" if !is(fs::Metadata::is_dir) => failed("directory"),
-        "File" | "FileOrCreate" if !is(fs::Metadata::is_file) => failed("file"),
-        "Socket" if !is(|metadata| metadata.file_type().is_socket()) => failed("socket file"),
-        "CharDevice" if !is(|metadata| metadata.file_type().is_char_device()) => failed("character device"),
-        "BlockDevice" if !is(|metadata| metadata.file_type().is_block_device()) => failed("block device"),
+        "DirectoryOrCreate" if found.is_none() => host.create_dir_all(path).map_err(|error| error.to_string()),
+        "FileOrCreate" if found.is_none() => host.create_file(path).map_err(|error| error.to_string()),
+        "Directory" | "DirectoryOrCreate" if found != Some(FileType::Directory) => failed("directory"),
+        "File" | "FileOrCreate" if found != Some(FileType::RegularFile) => failed("file"),
+        "Socket" if found != Some(FileType::Socket) => failed("socket file"),
+        "CharDevice" if found != Some(FileType::CharacterDevice) => failed("character device"),
+        "BlockDevice" if found != Some(FileType::BlockDevice) => failed("block device"),
         _ => Ok(()),
     }
 }
@@ -465,14 +463,16 @@ pub fn mounts(
             found.tmpfs.insert(mount.mount_path.clone(), tmpfs_options(volume, pod));
             continue;
         }
-        let root = match &volume.host_path {
-            Some(host) => PathBuf::from(&host.path),
-            None => directories.volume(uid, volume),
+        let ours = HostRoot::new(Path::new("/"));
+        let (seen_at, root) = match &volume.host_path {
+            Some(host) => (&directories.host, PathBuf::from(&host.path)),
+            // The data directory has the same path on both sides.
+            None => (&ours, directories.volume(uid, volume)),
         };
         let source = if sub_path.is_empty() {
             root
         } else {
-            resolve_sub_path(&root, &sub_path)
+            resolve_sub_path(seen_at, &root, &sub_path)
                 .map_err(|error| format!("failed to prepare subPath for volumeMount \"{}\": {error}", mount.name))?
         };
         found.mounts.push(Mount {
@@ -528,10 +528,10 @@ fn tmpfs_options(volume: &Volume, pod: &Pod) -> String {
 }
 
 /// A path below a volume's root, made as directories where it is missing, with no way out: the kernel resolves it beneath the root (D-1006).
-fn resolve_sub_path(root: &Path, sub_path: &str) -> io::Result<PathBuf> {
+fn resolve_sub_path(host: &HostRoot, root: &Path, sub_path: &str) -> io::Result<PathBuf> {
     let relative = below(sub_path)?;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root_fd = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let root_fd = host.directory(root)?;
     let open = || rustix::fs::openat2(&root_fd, &relative, flags, Mode::empty(), inside());
     let found = match open() {
         Ok(found) => found,
@@ -541,8 +541,7 @@ fn resolve_sub_path(root: &Path, sub_path: &str) -> io::Result<PathBuf> {
         }
         Err(error) => return Err(error.into()),
     };
-    use std::os::fd::AsRawFd as _;
-    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
+    host.path_of(&found)
 }
 
 fn inside() -> ResolveFlags {
@@ -596,17 +595,18 @@ mod tests {
 
     #[test]
     fn a_sub_path_never_leaves_its_volume_d1006() {
+        let host = HostRoot::new(Path::new("/"));
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("volume");
         fs::create_dir(&root).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
         symlink("../outside", root.join("evil")).unwrap();
         symlink("/etc", root.join("host")).unwrap();
-        assert!(resolve_sub_path(&root, "evil").is_err());
-        assert!(resolve_sub_path(&root, "evil/new").is_err());
-        assert!(resolve_sub_path(&root, "host/passwd").is_err());
-        assert!(resolve_sub_path(&root, "../outside").is_err());
-        let made = resolve_sub_path(&root, "x/y").unwrap();
+        assert!(resolve_sub_path(&host, &root, "evil").is_err());
+        assert!(resolve_sub_path(&host, &root, "evil/new").is_err());
+        assert!(resolve_sub_path(&host, &root, "host/passwd").is_err());
+        assert!(resolve_sub_path(&host, &root, "../outside").is_err());
+        let made = resolve_sub_path(&host, &root, "x/y").unwrap();
         assert_eq!(made, fs::canonicalize(root.join("x/y")).unwrap());
         assert!(!dir.path().join("outside/new").exists());
     }
@@ -624,17 +624,18 @@ mod tests {
 
     #[test]
     fn host_paths_are_checked_by_their_type_d1002() {
+        let host = HostRoot::new(Path::new("/"));
         let dir = tempfile::tempdir().unwrap();
         let source = |name: &str, type_: &str| HostPathVolumeSource {
             path: dir.path().join(name).to_string_lossy().into_owned(),
             type_: Some(type_.to_owned()),
         };
-        assert!(check_host_path(&source("a", "Directory")).is_err());
-        assert!(check_host_path(&source("a", "DirectoryOrCreate")).is_ok());
-        assert!(check_host_path(&source("a", "Directory")).is_ok());
-        assert!(check_host_path(&source("a", "File")).is_err());
-        assert!(check_host_path(&source("f", "FileOrCreate")).is_ok());
-        assert!(check_host_path(&source("f", "File")).is_ok());
-        assert!(check_host_path(&source("none", "")).is_ok());
+        assert!(check_host_path(&host, &source("a", "Directory")).is_err());
+        assert!(check_host_path(&host, &source("a", "DirectoryOrCreate")).is_ok());
+        assert!(check_host_path(&host, &source("a", "Directory")).is_ok());
+        assert!(check_host_path(&host, &source("a", "File")).is_err());
+        assert!(check_host_path(&host, &source("f", "FileOrCreate")).is_ok());
+        assert!(check_host_path(&host, &source("f", "File")).is_ok());
+        assert!(check_host_path(&host, &source("none", "")).is_ok());
     }
 }

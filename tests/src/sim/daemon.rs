@@ -118,6 +118,7 @@ impl Daemon {
                 instance: store.instance_id().to_owned(),
             },
             data_dir: data_dir.to_owned(),
+            host_root: "/".into(),
             engine_calls: 2,
         });
         let mut driver = Driver::new(store.clone(), Arc::clone(&shared_clock));

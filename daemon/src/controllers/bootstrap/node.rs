@@ -38,7 +38,8 @@ pub struct NodeFacts {
 impl NodeFacts {
     /// Reads what the machine and its engine say. What cannot be read is left empty: clients need the fields, not their values.
     ///
-    /// `node_name`: none takes the host name. `storage`: where containers and their logs live.
+    /// `node_name`: none takes the host name. `storage`: where containers and their logs live. `host_root`: where the machine's root
+    /// file system is seen.
     #[must_use]
     pub fn gather(
         node_name: Option<&str>,
@@ -46,10 +47,11 @@ impl NodeFacts {
         kubelet_version: &str,
         max_pods: u32,
         storage: &Path,
+        host_root: &Path,
     ) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let hostname = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-        let machine_id = read("/etc/machine-id");
+        let machine_id = read(&host_root.join("etc/machine-id").to_string_lossy());
         let system_uuid = Some(read("/sys/class/dmi/id/product_uuid")).filter(|uuid| !uuid.is_empty());
         let ephemeral_storage_bytes =
             rustix::fs::statvfs(storage).map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize)).unwrap_or_default();
@@ -214,7 +216,8 @@ mod tests {
             operating_system: "Debian GNU/Linux 13 (trixie)".to_owned(),
             ..engine::Info::default()
         };
-        let mut facts = NodeFacts::gather(Some("box"), &info, "v1.36.0+jobd.0.1.0", 110, Path::new("/"));
+        let mut facts =
+            NodeFacts::gather(Some("box"), &info, "v1.36.0+jobd.0.1.0", 110, Path::new("/"), Path::new("/"));
         assert!(facts.ephemeral_storage_bytes > 0 && !facts.boot_id.is_empty() && !facts.hostname.is_empty());
         facts.hostname = "host".to_owned();
         facts

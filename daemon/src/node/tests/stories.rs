@@ -223,6 +223,7 @@ fn node(
         waker: Waker::default(),
         facts: facts(),
         data_dir: dir.path().to_owned(),
+        host_root: "/".into(),
         engine_calls: 4,
     })
 }
