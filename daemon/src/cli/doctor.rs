@@ -1,12 +1,13 @@
 //! `jobd doctor`: what jobd finds on this machine, a line each, and what to do about what is wrong.
 
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 use anyhow::Context as _;
 
 use crate::{
     config::Config,
     engine::{Engine as _, docker::DockerEngine},
+    store,
 };
 
 /// The label that every container of any jobd carries; its value is the instance.
@@ -45,8 +46,42 @@ async fn examine(config: &Config) -> Vec<(Verdict, String)> {
         lines.push((Verdict::Bad, format!("flags: {error:#}")));
     }
     data_directory(config, &mut lines);
-    engine(config, &mut lines).await;
+    let instance = database(config, &mut lines).await;
+    port(config, &mut lines);
+    engine(config, instance.as_deref(), &mut lines).await;
     lines
+}
+
+/// The instance of this data directory, if a daemon ever ran on it.
+async fn database(config: &Config, lines: &mut Vec<(Verdict, String)>) -> Option<String> {
+    match store::instance_of(&config.database()).await {
+        Ok(instance) => {
+            if let Some(instance) = &instance {
+                lines.push((Verdict::Ok, format!("database: instance {instance}")));
+            }
+            instance
+        }
+        Err(error) => {
+            lines.push((Verdict::Bad, error.to_string()));
+            None
+        }
+    }
+}
+
+/// Whether the API's port can be had.
+fn port(config: &Config, lines: &mut Vec<(Verdict, String)>) {
+    if config.no_listen {
+        return;
+    }
+    let address = config.listen;
+    lines.push(match std::net::TcpListener::bind(address) {
+        Ok(_) => (Verdict::Ok, format!("port {address}: free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => (
+            Verdict::Note,
+            format!("port {address}: in use; by jobd if it runs already, else choose another with --listen"),
+        ),
+        Err(error) => (Verdict::Bad, format!("port {address}: {error}; choose another address with --listen")),
+    });
 }
 
 fn data_directory(config: &Config, lines: &mut Vec<(Verdict, String)>) {
@@ -80,7 +115,7 @@ fn data_directory(config: &Config, lines: &mut Vec<(Verdict, String)>) {
     }
 }
 
-async fn engine(config: &Config, lines: &mut Vec<(Verdict, String)>) {
+async fn engine(config: &Config, instance: Option<&str>, lines: &mut Vec<(Verdict, String)>) {
     let host = &config.docker_host;
     let engine = DockerEngine::new(host);
     let info = match engine.info().await {
@@ -117,23 +152,50 @@ async fn engine(config: &Config, lines: &mut Vec<(Verdict, String)>) {
     });
     match engine.list(INSTANCE_LABEL).await {
         Ok(containers) => {
-            let mut instances: Vec<_> =
-                containers.iter().filter_map(|container| container.labels.get(INSTANCE_LABEL)).collect();
-            instances.sort_unstable();
-            instances.dedup();
-            lines.push((
-                if instances.len() > 1 { Verdict::Note } else { Verdict::Ok },
-                format!(
-                    "containers of jobd on this engine: {}, of {} data directories",
-                    containers.len(),
-                    instances.len()
-                ),
-            ));
+            let labels = containers.iter().filter_map(|container| container.labels.get(INSTANCE_LABEL));
+            leftovers(instance, labels.map(String::as_str), lines);
         }
         Err(error) => lines.push((Verdict::Bad, format!("containers of jobd: cannot be listed: {error}"))),
     }
 }
 
+/// The containers of this data directory, and those of others: a directory that was deleted leaves some that nobody removes.
+fn leftovers<'a>(own: Option<&str>, labels: impl Iterator<Item = &'a str>, lines: &mut Vec<(Verdict, String)>) {
+    let mut instances: BTreeMap<&str, usize> = BTreeMap::new();
+    for label in labels {
+        *instances.entry(label).or_default() += 1;
+    }
+    let ours = own.and_then(|own| instances.remove(own)).unwrap_or_default();
+    lines.push((Verdict::Ok, format!("containers of this data directory: {ours}")));
+    for (instance, count) in instances {
+        lines.push((
+            Verdict::Note,
+            format!(
+                "containers of another jobd: {count}, of instance {instance}; if its data directory is gone: docker rm --force \
+                 $(docker ps --all --quiet --filter label={INSTANCE_LABEL}={instance})"
+            ),
+        ));
+    }
+}
+
 fn unknown(text: &str) -> &str {
     if text.is_empty() { "unknown" } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_told_apart_by_their_data_directory() {
+        let mut lines = Vec::new();
+        leftovers(Some("own"), ["own", "other", "own", "other", "other"].into_iter(), &mut lines);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0] == (Verdict::Ok, "containers of this data directory: 2".to_owned()), "{}", lines[0].1);
+        assert!(lines[1].1.starts_with("containers of another jobd: 3, of instance other;"), "{}", lines[1].1);
+        assert!(lines[1].1.ends_with("label=jobd.instance=other)"), "{}", lines[1].1);
+        let mut lines = Vec::new();
+        leftovers(None, std::iter::empty(), &mut lines);
+        assert_eq!(lines.len(), 1);
+    }
 }

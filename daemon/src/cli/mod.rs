@@ -24,8 +24,9 @@ enum Command {
     /// Runs the daemon.
     Serve(Config),
     /// Prints the kubeconfig that the daemon wrote at its first start.
-    Kubeconfig(Config),
-    /// Looks at this machine and says what jobd finds: engine, cgroups, storage, rights, leftovers.
+    Kubeconfig(kubeconfig::Arguments),
+    /// Looks at this machine and says what jobd finds: engine, cgroups, storage, rights, containers of other jobds. Give it the flags
+    /// of `jobd serve`.
     Doctor(Config),
 }
 
@@ -35,7 +36,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(config) => serve::run(&config),
-        Command::Kubeconfig(config) => kubeconfig::run(&config),
+        Command::Kubeconfig(arguments) => kubeconfig::run(&arguments),
         Command::Doctor(config) => doctor::run(&config),
     };
     match result {

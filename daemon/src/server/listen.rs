@@ -32,6 +32,9 @@ use crate::{config::Config, sys::Clock};
 /// How long the accept loop rests after a failure, such as no free file descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+/// The longest path of a Unix socket on Linux.
+const SOCKET_PATH_MAX: usize = 107;
+
 /// Everything that a daemon listens on, bound but not yet served.
 pub struct Listeners {
     unix: Option<UnixListener>,
@@ -61,7 +64,7 @@ impl Listeners {
                     format!("{address} is not a loopback address: plain HTTP without a token is for loopback only");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            Some(address) => Some(bind_tcp(address).await?),
+            Some(address) => Some(bind_tcp(address, "--insecure-listen").await?),
             None => None,
         };
         Ok(Self { unix, https, insecure })
@@ -80,13 +83,21 @@ impl Listeners {
     }
 }
 
-async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+async fn bind_tcp(address: SocketAddr, flag: &str) -> io::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|failure| io::Error::new(failure.kind(), format!("cannot listen on {address}: {failure}")))
+    bound.map_err(|failure| {
+        let advice = match failure.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose one of its own",
+            io::ErrorKind::PermissionDenied => "ports below 1024 are for root: choose another",
+            _ => "choose another address",
+        };
+        io::Error::new(failure.kind(), format!("cannot listen on {address}: {failure}; {advice} with {flag}"))
+    })
 }
 
 async fn bind_https(config: &Config, clock: Arc<dyn Clock>) -> io::Result<Https> {
-    let listener = bind_tcp(config.listen).await?;
+    let listener = bind_tcp(config.listen, "--listen").await?;
     let bound = listener.local_addr()?;
     let mut random = &crate::sys::SharedRandom::from_system();
     let token = Token::read_or_make(&tls::token_path(&config.data_dir), &mut random)?;
@@ -107,6 +118,13 @@ fn bind_unix(path: &Path, group: Option<&str>) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(failure) if failure.kind() != io::ErrorKind::NotFound => return Err(files::named(path, &failure)),
         Ok(()) | Err(_) => {}
+    }
+    if path.as_os_str().len() > SOCKET_PATH_MAX {
+        let text = format!(
+            "the socket's path {} is longer than the {SOCKET_PATH_MAX} bytes that the system allows: give a shorter --data-dir",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
     }
     let listener = UnixListener::bind(path).map_err(|failure| files::named(path, &failure))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))

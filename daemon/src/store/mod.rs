@@ -32,6 +32,7 @@ use reserve::Reserve;
 use writer::{Message, Pending, Shared, Writer};
 
 pub use attempts::Attempt;
+pub use schema::instance_of;
 
 /// The store's counter, `resourceVersion` on the wire. One for all kinds; only rises, across restarts too (I-7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -155,6 +155,24 @@ async fn is_ours(database: &Path, steps: usize) -> Result<bool, Error> {
     }
 }
 
+/// Whose a database is, without opening it for work: the daemon may have it open. None when there is no file, or no schema in it yet.
+///
+/// # Errors
+/// When it is somebody else's, a newer program's, or cannot be read.
+pub async fn instance_of(database: &Path) -> Result<Option<String>, Error> {
+    if !database.exists() || !is_ours(database, MIGRATIONS.len()).await? {
+        return Ok(None);
+    }
+    let read = async {
+        let mut connection = settings(database).read_only(true).connect().await?;
+        let meta = read_meta(&mut connection).await?;
+        connection.close().await?;
+        Ok::<Meta, sqlx::Error>(meta)
+    };
+    let meta = read.await.map_err(|error| fault::database(&database.display().to_string(), &error))?;
+    Ok(Some(meta.instance_id))
+}
+
 /// What every connection has in common.
 fn settings(database: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()

@@ -51,11 +51,17 @@ fn refused(call: Call, status: u16, message: String) -> Error {
     }
 }
 
-/// An error with its causes: bollard's own text for transport errors says nothing.
+/// An error with its causes: bollard's own text for transport errors says nothing. What the system says of the socket is said alone:
+/// the layers above it add only their own names.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
+        if let Some(system) = cause.downcast_ref::<std::io::Error>()
+            && system.raw_os_error().is_some()
+        {
+            return system.to_string();
+        }
         let cause_text = cause.to_string();
         if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
