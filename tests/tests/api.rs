@@ -11,6 +11,7 @@ async fn bad_bodies_are_refused_and_leave_nothing_behind() {
     let client = daemon.client();
     let good = manifest::job("x", "true").to_string();
     let yaml = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: x}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}\n";
+    let with_cpu = |cpu: &str| yaml.replace("image: i", &format!("image: i, resources: {{requests: {{cpu: {cpu}}}}}"));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let deep_yaml = format!("a: {}{}", "[".repeat(20_000), "]".repeat(20_000));
     let bombs = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n";
@@ -27,6 +28,21 @@ async fn bad_bodies_are_refused_and_leave_nothing_behind() {
             good.replace("\"spec\":{\"t", "\"spec\":{\"parallelism\":\"two\",\"t"),
             400,
             "parallelism",
+        ),
+        (
+            "wrong type in YAML",
+            "application/yaml",
+            yaml.replace("image: i", "image: [i]"),
+            400,
+            "cannot be handled as a Job",
+        ),
+        ("bad quantity", "application/yaml", with_cpu("lots"), 400, "requests.cpu: quantities must match"),
+        (
+            "negative quantity",
+            "application/yaml",
+            with_cpu("-1"),
+            422,
+            "requests[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
         ),
         ("bad name", "application/json", good.replace("\"x\"", "\"Bad_Name\""), 422, "a lowercase RFC 1123 subdomain"),
         ("deep JSON", "application/json", deep, 400, ""),
@@ -49,16 +65,42 @@ async fn bad_bodies_are_refused_and_leave_nothing_behind() {
         assert_eq!((&body["kind"], &body["code"]), (&json!("Status"), &json!(status)), "{title}: {}", answer.text());
         assert!(body["message"].as_str().unwrap().contains(text), "{title}: {}", answer.text());
     }
-    let strict = client
-        .request(
-            "POST",
-            &format!("{JOBS}?fieldValidation=Strict"),
-            &[],
+    for (title, content_type, body, text) in [
+        (
+            "unknown field",
+            "application/json",
             good.replace("\"spec\":{\"t", "\"spec\":{\"bogus\":1,\"t"),
-        )
-        .await;
-    assert_eq!(strict.status, 400);
-    assert!(strict.text().contains("strict decoding error: unknown field \\\"spec.bogus\\\""), "{}", strict.text());
+            "unknown field \"spec.bogus\"",
+        ),
+        (
+            "duplicate field",
+            "application/json",
+            good.replace("\"spec\":{\"t", "\"spec\":{\"suspend\":true,\"suspend\":false,\"t"),
+            "duplicate field \"spec.suspend\"",
+        ),
+        ("unknown field in YAML", "application/yaml", yaml.replace("image: i", "image: i, img: j"), "unknown field"),
+        (
+            "duplicate field in YAML",
+            "application/yaml",
+            yaml.replace("image: i", "image: i, image: j"),
+            "duplicate field",
+        ),
+    ] {
+        // As kubectl asks for it: refused. As curl does by default: warned about.
+        let path = format!("{JOBS}?fieldValidation=Strict");
+        let strict = client.request("POST", &path, &[("content-type", content_type)], body.clone()).await.expect(400);
+        let message = strict["message"].as_str().unwrap();
+        assert!(message.contains("strict decoding error") && message.contains(text), "{title}: {message}");
+        let path = format!("{JOBS}?dryRun=All");
+        let warned = client.request("POST", &path, &[("content-type", content_type)], body).await;
+        assert_eq!(warned.status, 201, "{title}: {}", warned.text());
+        let warnings = warned.warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains(text), "{title}: {warnings:?}");
+    }
+    // W-10: whoever types curl reads the answer.
+    let curl = [("user-agent", "curl/8.0"), ("content-type", "application/json")];
+    let answer = client.request("POST", JOBS, &curl, "{").await;
+    assert!(answer.text().starts_with("{\n  \"apiVersion\": \"v1\",\n"), "{}", answer.text());
     let list = client.get(JOBS).await.expect(200);
     assert_eq!(list["items"], json!([]));
     assert_eq!(client.pods_of("default", "x").await.len(), 0);

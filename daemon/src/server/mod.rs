@@ -151,21 +151,29 @@ async fn traced(app: Arc<App>, access: &Access, request: Request) -> Response {
 }
 
 async fn answer(app: &Arc<App>, access: &Access, request: Request) -> Response {
+    let pretty = is_pretty(&request);
     if let Err(status) = auth::check(access, request.uri(), request.headers()) {
-        return respond::status(&status);
+        return respond::status_for(&status, pretty);
     }
     let target = match path::resolve(request.method().as_str(), request.uri().path()) {
         Ok(target) => target,
         Err(Refusal::UnknownPath) => return not_found(),
-        Err(Refusal::UnknownResource) => return respond::status(&Status::unknown_resource()),
-        Err(Refusal::MethodNotAllowed) => return respond::status(&Status::method_not_allowed()),
+        Err(Refusal::UnknownResource) => return respond::status_for(&Status::unknown_resource(), pretty),
+        Err(Refusal::MethodNotAllowed) => return respond::status_for(&Status::method_not_allowed(), pretty),
     };
     let result = match target {
         Target::Resource(target) => objects(app, target, request).await,
         Target::Review(path::ReviewTarget(review)) => review_of(app, review, request).await,
         other => documents(app, other, &request),
     };
-    result.unwrap_or_else(|status| respond::status(&status))
+    result.unwrap_or_else(|status| respond::status_for(&status, pretty))
+}
+
+/// Whether a person reads the answer (W-10), as far as that is known before the body's form is.
+fn is_pretty(request: &Request) -> bool {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let plain = negotiate::Answer { shape: negotiate::Shape::Plain, pretty: false };
+    negotiate::is_pretty(&query, text(request.headers(), &header::USER_AGENT), plain)
 }
 
 /// W-140: what is no path of the API at all.
@@ -177,9 +185,8 @@ fn not_found() -> Response {
 fn documents(app: &App, target: Target, request: &Request) -> Result<Response, Status> {
     let headers = request.headers();
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let (accept, user_agent) = (accept(headers), text(headers, &header::USER_AGENT));
-    let plain = negotiate::Answer { shape: negotiate::Shape::Plain, pretty: false };
-    let pretty = negotiate::is_pretty(&query, user_agent, plain);
+    let accept = accept(headers);
+    let pretty = is_pretty(request);
     let value = |value| Ok(respond::value(StatusCode::OK, &value, pretty));
     let path = request.uri().path();
     match target {

@@ -37,7 +37,12 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Body>) -> Response {
 
 /// A failure. Always a JSON Status, whatever the client accepts (W-9).
 pub(crate) fn status(status: &Status) -> Response {
-    let mut response = value(super::error::code(status), &status.to_json(), false);
+    status_for(status, false)
+}
+
+/// The same for whoever may be a person at a terminal (W-10).
+pub(crate) fn status_for(status: &Status, pretty: bool) -> Response {
+    let mut response = value(super::error::code(status), &status.to_json(), pretty);
     if let Some(seconds) = status.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
