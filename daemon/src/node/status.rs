@@ -195,7 +195,6 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
     let mut started: Vec<&Attempt> =
         attempts.iter().filter(|attempt| attempt.exit.is_some() || attempt.state == AttemptState::Running).collect();
     let shown = started.last().copied();
-    let is_last = shown.map(|shown| shown.attempt) == attempts.last().map(|last| last.attempt);
     let state = match shown {
         Some(shown) if shown.state == AttemptState::Running => {
             let at = container.and_then(|container| container.started_at).or(shown.started_at);
@@ -207,9 +206,9 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
                 ..ContainerState::default()
             }
         }
-        Some(shown) if is_last && (is_terminal(Some(phase)) || trouble.is_none()) => terminated(shown),
+        // Until the next attempt runs, or has something to wait for, the last one's end is shown.
+        Some(shown) if is_terminal(Some(phase)) || trouble.is_none() => terminated(shown),
         None if is_terminal(Some(phase)) && !missed => terminated_with(&never_located(), None),
-        Some(shown) if is_terminal(Some(phase)) => terminated(shown),
         Some(_) | None => waiting(trouble, picture),
     };
     if state.waiting.is_none() {

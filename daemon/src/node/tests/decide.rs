@@ -454,7 +454,7 @@ fn a_failed_container_restarts_after_its_back_off_j2520() {
     check(failed(1, 100), "volumes");
     check(failed(2, 100), "commit Running waiting CrashLoopBackOff");
     check(failed(2, 110), "volumes");
-    check(failed(2, 110).with(|c| prepared(&mut c.memory)), "commit Running 2=Creating waiting ContainerCreating");
+    check(failed(2, 110).with(|c| prepared(&mut c.memory)), "commit Running 2=Creating");
 }
 
 #[test]

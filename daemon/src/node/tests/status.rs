@@ -113,6 +113,21 @@ fn a_running_pod_j2516() {
     );
 }
 
+/// The next attempt is on its way and waits for nothing: the last one's end is what there is to say.
+#[test]
+fn a_pod_that_is_about_to_restart_shows_its_last_end() {
+    check(
+        json!({"spec": {"restartPolicy": "Always"}}),
+        &[attempt(0, AttemptState::Ended, Some(3)), attempt(1, AttemptState::Creating, None)],
+        Ending::No,
+        None,
+        expect![[r#"
+        Running
+        state {"terminated":{"containerID":"docker://c0","exitCode":3,"finishedAt":"2027-01-15T08:00:02Z","reason":"Error","startedAt":"2027-01-15T08:00:01Z"}} last {} restarts 0 ready false
+        PodReadyToStartContainers=True Initialized=True Ready=False(ContainersNotReady) ContainersReady=False(ContainersNotReady) PodScheduled=True"#]],
+    );
+}
+
 #[test]
 fn an_ended_pod_j2502_j2512() {
     check(
