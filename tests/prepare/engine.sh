@@ -4,6 +4,7 @@
 #   engine.sh            everything below
 #   engine.sh engine     only the engine: where one answers, nothing is changed; on a bare Debian 12 docker.io,
 #                        iptables and busybox-static are installed and dockerd is started
+#   engine.sh tools      only the programs that tests call: sqlite3 and jq
 #   engine.sh images     only the images: a static busybox under the names that tests and examples use
 #   engine.sh stop       ends the dockerd that this script started (and no other)
 #
@@ -97,6 +98,13 @@ images() {
   done
 }
 
+# What tests call besides the programs that every Debian has. kubectl is not Debian's: its tests name it when it is missing.
+tools() {
+  local tool missing=()
+  for tool in sqlite3 jq; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
+}
+
 stop() {
   [ -s "$state/pid" ] || { say 'this script started no engine'; return; }
   local pid
@@ -106,9 +114,10 @@ stop() {
 }
 
 case ${1:-all} in
-  all) engine; images ;;
+  all) engine; tools; images ;;
   engine) engine ;;
+  tools) tools ;;
   images) images ;;
   stop) stop ;;
-  *) sed -n '2,11p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,12p' "$0" >&2; exit 2 ;;
 esac

@@ -8,7 +8,7 @@ for suite in trixie sid; do
   export DOCKER_HOST=unix:///run/engine-$suite.sock
   tests/prepare/engine.sh images
   printf '\n== %s\n' "$(docker version --format '{{.Server.Version}}')"
-  tests/run.sh --package jobd-tests --test engine --test jobs --test start_up --test crash || failed=1
+  tests/run.sh --no-fail-fast --package jobd-tests --test engine --test jobs --test multi --test upstream_pods --test start_up --test crash || failed=1
   unset DOCKER_HOST
   tests/prepare/newer-engine.sh "$suite" stop
 done

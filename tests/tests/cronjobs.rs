@@ -5,7 +5,14 @@
 
 use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 
-use jobd_tests::{Client, Daemon, client::has_condition, daemon::program, eventually, kubectl, manifest};
+use jobd_tests::{
+    Client, Daemon,
+    client::has_condition,
+    daemon::program,
+    eventually,
+    kubectl::{self, Kubectl},
+    manifest,
+};
 use serde_json::{Value, json};
 
 const CRON_JOBS: &str = "/apis/batch/v1/namespaces/default/cronjobs";
@@ -145,7 +152,7 @@ async fn kubectl_creates_shows_and_instantiates_cron_jobs() {
         let daemon = Daemon::start_with(&["--listen", &format!("127.0.0.1:{port}")], &[]).await;
         let dir = daemon.data_dir();
         let run = async |command: &[&str]| {
-            kubectl::run(&program, &dir.join("kubeconfig"), &dir.with_file_name("cache"), command, "").await
+            Kubectl::new(&program, &dir.join("kubeconfig"), &dir.with_file_name("cache")).run(command, "", &[]).await
         };
         let made = run(&[
             "create",

@@ -1,70 +1,10 @@
-//! kubectl over HTTPS with the kubeconfig that the daemon writes, in each version that is on the machine (section 5.1 of the wire rules).
+//! The everyday life of a job, as the README shows it, and what changes objects.
 
-use std::{net::TcpListener, path::PathBuf};
-
-use jobd_tests::{Daemon, kubectl};
-
-/// A daemon with an HTTPS port, and one kubectl.
-struct Shell {
-    daemon: Daemon,
-    program: PathBuf,
-}
-
-impl Shell {
-    async fn each() -> Vec<Shell> {
-        let mut shells = Vec::new();
-        for program in kubectl::programs() {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let daemon = Daemon::start_with(&["--listen", &format!("127.0.0.1:{port}")], &[]).await;
-            shells.push(Shell { daemon, program });
-        }
-        assert!(!shells.is_empty(), "kubectl is not on this machine");
-        shells
-    }
-
-    async fn raw(&self, arguments: &[&str], stdin: &str) -> kubectl::Output {
-        let dir = self.daemon.data_dir();
-        kubectl::run(&self.program, &dir.join("kubeconfig"), &dir.with_file_name("cache"), arguments, stdin).await
-    }
-
-    async fn run(&self, command: &str) -> String {
-        let arguments: Vec<_> = command.split(' ').collect();
-        let output = self.raw(&arguments, "").await;
-        assert_eq!(output.code, 0, "{} {command}: {}{}", self.program.display(), output.stdout, output.stderr);
-        output.stdout
-    }
-
-    async fn apply(&self, manifest: &str) -> String {
-        let output = self.raw(&["apply", "-f", "-"], manifest).await;
-        assert_eq!(output.code, 0, "{} apply: {}{}", self.program.display(), output.stdout, output.stderr);
-        assert_eq!(output.stderr, "", "{} apply warned", self.program.display());
-        output.stdout
-    }
-}
-
-const HELLO: &str = "
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: hello
-spec:
-  template:
-    spec:
-      restartPolicy: Never
-      containers:
-        - name: main
-          image: busybox:1.36
-          command: [sh, -c, echo hello]
-";
-
-/// A table's line as words.
-fn words(line: &str) -> Vec<&str> {
-    line.split_whitespace().collect()
-}
+use crate::{HELLO, each, words};
 
 #[tokio::test]
 async fn apply_wait_get_describe_logs_and_delete_work_as_on_a_cluster() {
-    for shell in Shell::each().await {
+    each(async |shell| {
         assert_eq!(shell.apply(HELLO).await, "job.batch/hello created\n");
         assert_eq!(shell.apply(HELLO).await, "job.batch/hello unchanged\n");
         assert_eq!(
@@ -89,27 +29,28 @@ async fn apply_wait_get_describe_logs_and_delete_work_as_on_a_cluster() {
             "Completed",
             "job-controller",
         ] {
-            assert!(described.contains(text), "{}: {text} is missing in\n{described}", shell.program.display());
+            assert!(described.contains(text), "{}: {text} is missing in\n{described}", shell.name);
         }
         let pod = words(lines[1])[0].to_owned();
         let described = shell.run(&format!("describe pod {pod}")).await;
         for text in ["Job/hello", "Exit Code:    0", "Scheduled", "Started"] {
-            assert!(described.contains(text), "{}: {text} is missing in\n{described}", shell.program.display());
+            assert!(described.contains(text), "{}: {text} is missing in\n{described}", shell.name);
         }
         let yaml = shell.run("get job hello -o yaml").await;
         assert!(yaml.contains("kind: Job") && yaml.contains("type: Complete"), "{yaml}");
         assert_eq!(shell.run("get job hello -o jsonpath={.status.succeeded}").await, "1");
-        assert_eq!(shell.run("delete job hello").await, "job.batch \"hello\" deleted\n".to_owned() + "");
+        assert_eq!(shell.run("delete job hello").await, "job.batch \"hello\" deleted\n");
         assert_eq!(
             shell.raw(&["get", "job", "hello"], "").await.stderr,
             "Error from server (NotFound): jobs.batch \"hello\" not found\n"
         );
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn changing_commands_change_and_say_what_kubectl_says() {
-    for shell in Shell::each().await {
+    each(async |shell| {
         let manifest = HELLO.replace("spec:\n  template", "spec:\n  suspend: true\n  template");
         shell.apply(&manifest).await;
         let changed = manifest.replace("suspend: true", "suspend: true\n  backoffLimit: 2");
@@ -144,13 +85,14 @@ async fn changing_commands_change_and_say_what_kubectl_says() {
         assert!(explained.contains("parallelism"), "{explained}");
         shell.run("delete jobs --all --cascade=foreground").await;
         assert_eq!(shell.raw(&["get", "jobs"], "").await.stderr, "No resources found in default namespace.\n");
-    }
+    })
+    .await;
 }
 
 /// W-22: newer kubectl sends protobuf for these.
 #[tokio::test]
 async fn generators_create_every_kind() {
-    for shell in Shell::each().await {
+    each(async |shell| {
         for (command, answer) in [
             ("create namespace team", "namespace/team created\n"),
             ("create configmap settings --from-literal=a=b -n team", "configmap/settings created\n"),
@@ -158,7 +100,7 @@ async fn generators_create_every_kind() {
             ("create serviceaccount robot -n team", "serviceaccount/robot created\n"),
             ("create job once --image=busybox:1.36 -n team -- echo once", "job.batch/once created\n"),
         ] {
-            assert_eq!(shell.run(command).await, answer, "{}", shell.program.display());
+            assert_eq!(shell.run(command).await, answer, "{}", shell.name);
         }
         assert_eq!(shell.run("get configmap settings -n team -o jsonpath={.data.a}").await, "b");
         assert_eq!(shell.run("get secret password -n team -o jsonpath={.data.word}").await, "c2VzYW1l");
@@ -171,5 +113,6 @@ async fn generators_create_every_kind() {
         shell.run("delete namespace team").await;
         assert_eq!(shell.raw(&["get", "namespace", "team"], "").await.code, 1);
         assert_eq!(shell.run("get jobs -A -o name").await, "");
-    }
+    })
+    .await;
 }
