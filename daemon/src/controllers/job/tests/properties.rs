@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::{Waiting, apply, moment, now, parse, plan_for, render};
 use crate::{
     controllers::job::{
-        conditions::{self, COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET},
+        conditions::{self, COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, SUSPENDED},
         snapshot::{Phase, Pod, Snapshot, Spec},
     },
     sys::{Now, SharedRandom},
@@ -169,6 +169,12 @@ impl World {
             self.seen = apply(&self.seen, &plan, &made, time);
             check_ends(&before, &self.seen.job)?;
             check_status_write(&before, &self.seen.job, time)?;
+            let spec = Spec::of(&self.seen.job);
+            if spec.failed_only && !made.is_empty() {
+                // J-1403: a pod that still ends holds its slot.
+                let live = self.seen.pods.iter().filter(|pod| !pod.phase.is_terminal()).count();
+                prop_assert!(i32::try_from(live).unwrap() <= spec.parallelism, "replaced too early");
+            }
             prop_assert!(self.seen.pods.iter().all(|pod| pod.uid.starts_with("uid-")));
             if plan.waiting != Waiting::AnotherLook {
                 let (second, made) = plan_for(&self.seen, time);
@@ -194,6 +200,10 @@ impl World {
         prop_assert_eq!(distinct.len(), indexes.len(), "two active pods of one index");
         if let Some(completions) = spec.completions {
             prop_assert!(status.succeeded.unwrap_or_default() <= completions, "more succeeded than was asked for");
+        }
+        let is_true = |condition| conditions::find_true(&self.seen.job, condition).is_some();
+        if is_true(SUSPENDED) && !is_true(FAILURE_TARGET) && !is_true(SUCCESS_CRITERIA_MET) {
+            prop_assert_eq!(&status.start_time, &None); // J-1502
         }
         self.check_counts(&spec, &status)?;
         check_finished(&spec, &status, finished)
@@ -271,7 +281,7 @@ fn check_finished(spec: &Spec, status: &JobStatus, finished: bool) -> Result<(),
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// J-604, J-850, J-871, J-1601: limits are never exceeded, completion is exact, counters fall only where a job shrinks, there is one end, and the
+    /// J-604, J-850, J-871, J-1403, J-1502, J-1601: limits are never exceeded, completion is exact, counters fall only where a job shrinks, there is one end, and the
     /// order of the pods decides nothing.
     #[test]
     fn whatever_happens_to_its_pods_a_job_keeps_its_promises(job in job(), steps in prop::collection::vec(step(), 1..25)) {
