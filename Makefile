@@ -5,23 +5,20 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
-.PHONY: build
-build: ## Build the release binary
-	cargo build --release --package jobd
-
-# What the binary is made for; the target is named so that the static flag does not reach build scripts.
+# The binary is static: it runs in an empty image, and maps less. The target is named so that the flags do not reach build scripts.
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
-DIST := $(CARGO_TARGET_DIR)/image/jobd
+BINARY := $(CARGO_TARGET_DIR)/release/jobd
 
-.PHONY: dist
-dist: ## Build the binary that is shipped: static, smallest
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile dist --package jobd --target $(HOST)
-	install -D $(CARGO_TARGET_DIR)/$(HOST)/dist/jobd $(DIST)
-	@ls -l $(DIST)
+.PHONY: build
+build: ## Build the release binary: static and small
+	RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --release --package jobd --target $(HOST)
+	install -D $(CARGO_TARGET_DIR)/$(HOST)/release/jobd $(BINARY)
+	@ls -l $(BINARY)
 
 .PHONY: image
-image: dist ## Build the container image from the static binary (`docker compose up` runs it)
-	docker build --file daemon/Dockerfile --tag jobd:latest $(dir $(DIST))
+image: build ## Build the container image from the static binary (`docker compose up` runs it)
+	install -D $(BINARY) $(CARGO_TARGET_DIR)/image/jobd
+	docker build --file daemon/Dockerfile --tag jobd:latest $(CARGO_TARGET_DIR)/image
 
 .PHONY: test-image
 test-image: prepare image ## The image under docker-compose, as its users run it (1.29, and v2 where it is installed)
@@ -73,11 +70,9 @@ simulate: ## The simulation for many seeds, from a random one on (SEEDS=2000; FR
 		cargo test --profile simulate --package jobd-tests --test simulation -- --nocapture every_seed_keeps_the_promises
 
 .PHONY: bench
-bench: prepare ## The benchmark, beside the bare engine
-	cargo build --release --package jobd
-	cargo run --release --package jobd-tests --bin bench
+bench: prepare build ## The benchmark, beside the bare engine
+	JOBD_BIN=$(BINARY) cargo run --profile simulate --package jobd-tests --bin bench
 
 .PHONY: bench-short
-bench-short: prepare ## A short form of it that fails only far from the goals
-	cargo build --release --package jobd
-	cargo run --release --package jobd-tests --bin bench -- --short
+bench-short: prepare build ## A short form of it that fails only far from the goals
+	JOBD_BIN=$(BINARY) cargo run --profile simulate --package jobd-tests --bin bench -- --short

@@ -1,7 +1,7 @@
 //! Log set-up, and the spelling of field names that events use everywhere:
 //! `namespace job cronjob pod container uid index attempt revision reason exit_code elapsed_ms error`.
 
-use tracing_subscriber::{EnvFilter, fmt::time::SystemTime, prelude::*};
+use tracing_subscriber::{filter::Targets, fmt::time::SystemTime, prelude::*};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -18,7 +18,8 @@ pub enum LogFormat {
 /// # Errors
 /// When the filter is not understood.
 pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
+    let filter = filter
+        .parse::<Targets>()
         .map_err(|error| anyhow::anyhow!("--log {filter:?} is not a log filter ({error}); try `info` or `debug`"))?;
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_timer(SystemTime).with_target(false);

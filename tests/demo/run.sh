@@ -12,7 +12,7 @@ if ! docker image inspect busybox:1.36 >/dev/null 2>&1; then
 fi
 
 step 'The program'
-cargo build --release --package jobd
+make build
 jobd=${CARGO_TARGET_DIR:-target}/release/jobd
 
 dir=$(mktemp --directory)

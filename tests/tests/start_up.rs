@@ -153,8 +153,13 @@ async fn the_log_is_text_for_people_or_json_for_programs() {
     let message = |text: &str| lines.iter().any(|line| line["message"].as_str().unwrap_or_default().contains(text));
     assert!(message("serves") && message("SIGTERM received"), "{log}");
     let daemon = Daemon::start().await;
+    // It answers a moment before it says so.
+    let served = eventually("the log to say where it serves", async || {
+        let log = daemon.log();
+        log.lines().find(|line| line.contains(" serves ")).map(str::to_owned).ok_or(log)
+    })
+    .await;
     let log = daemon.log();
-    let served = log.lines().find(|line| line.contains(" serves ")).unwrap();
     assert!(served.contains(" INFO ") && served.contains("jobd.sock"), "{served}");
     assert!(!log.contains('\u{1b}'), "no colours where no terminal is");
 }
