@@ -1,5 +1,6 @@
 //! What the engine holds of ours, in memory: by label, kept current by its event stream, listed anew at every (re)connect and swept while
-//! something runs (D-501 to D-508). Events are hints: facts come from inspections (D-510, F-12).
+//! something runs (D-501 to D-508). Events are hints: facts come from inspections (D-510, F-12), but for one: a container that was inspected
+//! while it ran, and of which the live stream then says that it ended with code 0, has ended so.
 
 use std::{
     collections::BTreeMap,
@@ -63,6 +64,8 @@ pub struct Record {
     created_live: Option<u64>,
     died: Option<Died>,
     destroyed: bool,
+    /// The kernel killed some process of it for want of memory; which one, only an inspection tells.
+    oom: bool,
     /// We sent it a signal or removed it.
     ours: bool,
     stranger: bool,
@@ -83,11 +86,28 @@ impl Record {
             created_live: None,
             died: None,
             destroyed: false,
+            oom: false,
             ours: false,
             stranger: false,
             away: false,
             last_running: None,
             lost_sweeps: 0,
+        }
+    }
+
+    /// Takes its end from the event, if nothing is left to ask: an inspection would have to wait until the engine has taken the network
+    /// apart (D-502: 53 ms), and of a success it tells nothing more.
+    fn succeed(&mut self, exit_code: i64, at: Timestamp) -> bool {
+        let is_known = exit_code == 0 && !self.oom && !self.stale && self.is_running();
+        match &mut self.view {
+            Some(view) if is_known => {
+                view.status = ContainerStatus::Exited;
+                view.exit_code = exit_code;
+                view.finished_at = Some(view.started_at.map_or(at, |started| at.max(started)));
+                view.pid = 0;
+                true
+            }
+            Some(_) | None => false,
         }
     }
 
@@ -182,7 +202,7 @@ impl Containers {
             }
             EventAction::Die { exit_code } => {
                 record.died = Some(Died { exit_code: *exit_code, at: *at });
-                record.stale = true;
+                record.stale = !record.succeed(*exit_code, *at);
             }
             EventAction::Destroy => {
                 record.destroyed = true;
@@ -194,7 +214,11 @@ impl Containers {
                 return None;
             }
             EventAction::Pause | EventAction::Unpause => record.stale = true,
-            EventAction::Oom | EventAction::Stop | EventAction::Other(_) => return None,
+            EventAction::Oom => {
+                record.oom = true;
+                return None;
+            }
+            EventAction::Stop | EventAction::Other(_) => return None,
         }
         Some(record.identity.key.clone())
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::observed::NodeFacts;
 
+mod containers;
 mod decide;
 mod multi;
 mod spec;
