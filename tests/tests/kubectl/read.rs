@@ -106,7 +106,6 @@ async fn what_a_cluster_says_of_itself_is_said() {
             .await;
         shell.check_has("auth can-i --list", &["*.*"]).await;
         shell.check_has("config view", &["server: https://127.0.0.1:", "token: REDACTED"]).await;
-        shell.check_has("cluster-info", &["is running at"]).await;
         shell.check_has("explain job", &["KIND:       Job", "VERSION:    v1", "spec\t<JobSpec>"]).await;
         shell.check_has("explain job.spec.parallelism", &["FIELD: parallelism <integer>"]).await;
         shell.check_has("explain pods --recursive", &["restartPolicy\t<string>"]).await;
