@@ -44,8 +44,8 @@ async fn completions(client: &Client) -> impl futures_util::Stream<Item = String
     }))
 }
 
-/// The files that the create body mounts went with their pod; the bare loop needs them.
-fn keep_mounts(body: &[u8]) {
+/// The files that the create body mounts: those of the pod go with it.
+fn make_mounts(body: &[u8]) {
     let body: Value = serde_json::from_slice(body).expect("a create body");
     for mount in body["HostConfig"]["Mounts"].as_array().into_iter().flatten() {
         let source = std::path::Path::new(mount["Source"].as_str().unwrap_or_default());
@@ -65,8 +65,11 @@ pub async fn measure(figures: &mut Figures) {
     first.client().post(JOBS, &job("first")).await.expect(201);
     first.client().wait_job("default", "first", "Complete").await;
     let body = tap.create_body().expect("the daemon has created a container");
-    keep_mounts(&body);
-    let body = String::from_utf8_lossy(&body).replace(&first.instance(), "bench").into_bytes();
+    let body = String::from_utf8_lossy(&body)
+        .replace(&first.instance(), "bench")
+        .replace(&first.data_dir().display().to_string(), &dir.path().display().to_string())
+        .into_bytes();
+    make_mounts(&body);
 
     let daemon = Daemon::start_with(&["--no-listen"], &[("JOBD_LOG", "warn")]).await;
     let client = daemon.client();
