@@ -68,6 +68,27 @@ pub fn row<'a>(resource: &Resource, object: &'a Object, include: IncludeObject, 
     Row { cells: resource.rules.cells(object, now), object: embedded, conditions }
 }
 
+/// One row of a stored body as JSON text, without reading all of the body; none where the kind or what is embedded needs it whole.
+/// `metadata` is the text of the object's metadata, resourceVersion included.
+#[must_use]
+pub fn row_of_body(
+    resource: &Resource,
+    body: &str,
+    metadata: &str,
+    include: IncludeObject,
+    now: Timestamp,
+) -> Option<String> {
+    let object = match include {
+        IncludeObject::None => "null".to_owned(),
+        IncludeObject::Metadata => {
+            format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{metadata}}}"#)
+        }
+        IncludeObject::Object => return None,
+    };
+    let cells = Value::Array(resource.rules.cells_of_body(body, now)?);
+    Some(format!(r#"{{"cells":{cells},"object":{object}}}"#))
+}
+
 /// The PartialObjectMetadata of an object, with its kind and apiVersion `meta.k8s.io/v1`.
 #[must_use]
 pub fn partial_metadata(object: &Object) -> Value {
@@ -105,6 +126,25 @@ mod tests {
             columns[7],
             json!({"name": "OS-Image", "type": "string", "format": "", "description": "", "priority": 1})
         );
+    }
+
+    #[test]
+    fn w148_a_row_of_a_body_is_the_row_of_its_object() {
+        let resource = registry::find("batch", "v1", "jobs").unwrap();
+        let job = object(json!({
+            "kind": "Job", "apiVersion": "batch/v1", "spec": {"completions": 3},
+            "metadata": {"name": "a \"b\"", "creationTimestamp": "2026-11-20T20:59:30Z", "resourceVersion": "7"},
+        }));
+        let (body, metadata) = (Value::Object(job.0.clone()).to_string(), job.0["metadata"].to_string());
+        for include in [IncludeObject::None, IncludeObject::Metadata] {
+            let text = row_of_body(resource, &body, &metadata, include, noon()).unwrap();
+            let want = json!(row(resource, &job, include, noon()));
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), want);
+        }
+        assert_eq!(row_of_body(resource, &body, &metadata, IncludeObject::Object, noon()), None);
+        assert_eq!(row_of_body(resource, "[", &metadata, IncludeObject::None, noon()), None);
+        let other = registry::find("", "v1", "configmaps").unwrap();
+        assert_eq!(row_of_body(other, &body, &metadata, IncludeObject::None, noon()), None);
     }
 
     #[test]

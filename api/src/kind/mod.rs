@@ -78,6 +78,12 @@ pub trait Rules: Sync {
     /// The cells of its table row.
     fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value>;
 
+    /// The same cells, read from a stored body without the rest of it: lists are long, and a whole object costs five times as much. None:
+    /// the kind has no such short way, or the body is not as it should be; then [`Self::cells`] says what can be said.
+    fn cells_of_body(&self, _body: &str, _now: Timestamp) -> Option<Vec<Value>> {
+        None
+    }
+
     /// A row's `conditions` (T-3), for kinds that have them.
     fn row_conditions(&self, _object: &Object) -> Option<Value> {
         None

@@ -52,13 +52,24 @@ impl View {
         }
         let object = match parsed {
             Some(object) => object,
-            None => served(self.resource, stored)?,
+            None => match self.quick_row(stored, now) {
+                Some(row) => return Ok(row),
+                None => served(self.resource, stored)?,
+            },
         };
         Ok(match self.shape {
             Shape::Plain => Value::Object(object.0).to_string(),
             Shape::Metadata(version) => metadata_of(&object, version).to_string(),
             Shape::Table(_) => json_text(&table::row(self.resource, &object, self.include, now)),
         })
+    }
+
+    /// A table row without reading the whole object, where that is possible: it is what long lists of `kubectl get` consist of.
+    fn quick_row(&self, stored: &Stored, now: Timestamp) -> Option<String> {
+        if !matches!(self.shape, Shape::Table(_)) || !is_stored_shape(self.resource) {
+            return None;
+        }
+        table::row_of_body(self.resource, &stored.body, &stored.metadata_json()?, self.include, now)
     }
 
     /// The object of a watch event, compact. `columns` are null after the first event of a table watch (W-132).

@@ -10,6 +10,16 @@ pub(super) fn with_revision(body: &str, revision: i64) -> String {
     format!("{head}\"resourceVersion\":\"{revision}\"{comma}{tail}")
 }
 
+/// The text of the top-level `metadata` object with `resourceVersion` in it; none in a body without.
+pub(super) fn metadata_with_revision(body: &str, revision: i64) -> Option<String> {
+    let begin = find_metadata(body.as_bytes())?.checked_sub(1)?;
+    let mut objects = serde_json::Deserializer::from_str(&body[begin..]).into_iter::<serde::de::IgnoredAny>();
+    objects.next()?.ok()?;
+    let members = body[begin + 1..begin + objects.byte_offset()].trim_ascii_start();
+    let comma = if members.starts_with('}') { "" } else { "," };
+    Some(format!("{{\"resourceVersion\":\"{revision}\"{comma}{members}"))
+}
+
 /// Where the members of the top-level `metadata` object begin: just after its brace.
 ///
 /// Keys are stored sorted, so this looks at `apiVersion`, `kind` and then finds it; strings and nested values before it are
@@ -92,6 +102,9 @@ mod tests {
         ] {
             assert_eq!(with_revision(body, 7), want, "{body}");
         }
+        assert_eq!(metadata_with_revision(r#"{"metadata":{}}"#, 7).as_deref(), Some(r#"{"resourceVersion":"7"}"#));
+        assert_eq!(metadata_with_revision(r#"{"metadata":{"a""#, 7), None);
+        assert_eq!(metadata_with_revision(r#"{"kind":"Pod"}"#, 7), None);
     }
 
     proptest::proptest! {
@@ -103,12 +116,16 @@ mod tests {
             let mut want = object.clone();
             want["metadata"]["resourceVersion"] = "12".into();
             let have: serde_json::Value = serde_json::from_str(&with_revision(&object.to_string(), 12)).unwrap();
-            proptest::prop_assert_eq!(have, want);
+            proptest::prop_assert_eq!(&have, &want);
+            let metadata = metadata_with_revision(&object.to_string(), 12).unwrap();
+            let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+            proptest::prop_assert_eq!(&metadata, &want["metadata"]);
         }
 
         #[test]
         fn takes_any_text(text in "[\"{}\\[\\]:,metad\\\\ ]{0,40}") {
             let _ = with_revision(&text, 1);
+            let _ = metadata_with_revision(&text, 1);
         }
     }
 }

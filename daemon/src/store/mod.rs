@@ -74,6 +74,12 @@ impl Stored {
         body::with_revision(&self.body, self.revision.0)
     }
 
+    /// The JSON of its metadata with `resourceVersion` put in; the rest of the body is not looked at. None when it has none.
+    #[must_use]
+    pub fn metadata_json(&self) -> Option<String> {
+        body::metadata_with_revision(&self.body, self.revision.0)
+    }
+
     /// The object with its resourceVersion.
     ///
     /// # Errors

@@ -150,6 +150,10 @@ impl Rules for JobRules {
     fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
         columns::cells(object, now)
     }
+
+    fn cells_of_body(&self, body: &str, now: Timestamp) -> Option<Vec<Value>> {
+        columns::cells_of_body(body, now)
+    }
 }
 
 /// J-106: the name becomes a part of others.

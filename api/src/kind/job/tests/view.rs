@@ -17,7 +17,10 @@ fn rows_j_105() {
     let cells = |status: Value, change: Value| {
         let mut job = merge(stored.clone(), &change);
         job["status"] = status;
-        resource("Job").rules.cells(&object(&job), noon())
+        let cells = resource("Job").rules.cells(&object(&job), noon());
+        // Read from a body, they are the same.
+        assert_eq!(resource("Job").rules.cells_of_body(&job.to_string(), noon()), Some(cells.clone()));
+        cells
     };
     let selector = format!("batch.kubernetes.io/controller-uid={UID}");
     assert_eq!(
