@@ -9,6 +9,7 @@ pub mod controllers;
 pub mod driver;
 pub mod engine;
 pub mod failpoint;
+pub mod metrics;
 pub mod node;
 pub mod recorder;
 pub mod scheduler;

@@ -33,6 +33,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// How long something takes, for metrics and logs: no decision rests on it, so it reads the machine's clock, in the simulation too.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "nothing is decided by what is measured")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// Random bits that can be shared between tasks: seeded from the system, or with a number in tests.
 pub struct SharedRandom(std::sync::Mutex<rand::rngs::StdRng>);
 

@@ -8,6 +8,7 @@ use crate::config::Config;
 
 mod doctor;
 mod kubeconfig;
+mod observe;
 mod serve;
 
 /// Kubernetes Jobs without Kubernetes: takes Job manifests over the Kubernetes API and runs them on this machine's Docker

@@ -20,6 +20,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+use super::observe;
 use crate::{
     config::Config,
     controllers::{
@@ -33,7 +34,7 @@ use crate::{
         ttl::Ttl,
     },
     driver::{Driver, Waker},
-    engine::{self, Engine as _, docker::DockerEngine},
+    engine::{self, Engine as _, docker::DockerEngine, measured::Measured},
     node::{self, Node},
     recorder::Recorder,
     scheduler::Scheduler,
@@ -81,7 +82,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random = Arc::new(SharedRandom::from_system());
-    let engine = Arc::new(DockerEngine::new(&config.docker_host));
+    let engine = Arc::new(Measured(DockerEngine::new(&config.docker_host)));
     let asked = tokio::spawn({
         let engine = Arc::clone(&engine);
         async move { engine.info().await }
@@ -99,7 +100,7 @@ async fn run_parts(
     store: &Store,
     clock: Arc<dyn Clock>,
     random: Arc<SharedRandom>,
-    engine: Arc<DockerEngine>,
+    engine: Arc<Measured<DockerEngine>>,
     asked: JoinHandle<Result<engine::Info, engine::Error>>,
 ) -> anyhow::Result<()> {
     let listeners = Listeners::bind(config, Arc::clone(&clock)).await?;
@@ -142,7 +143,9 @@ async fn run_parts(
     driver.add(EventsExpiry::new(store.clone()));
     driver.add(PodGc::new(store.clone(), pod_gc::FINISHED_MAX));
 
-    let app = App::new(store.clone(), Arc::new(node.clone()), Arc::clone(&clock), Arc::clone(&random));
+    let mut app = App::new(store.clone(), Arc::new(node.clone()), Arc::clone(&clock), Arc::clone(&random));
+    app.metrics = Some(observe::metrics(store, &node));
+    app.health = observe::health(store, &node);
     let https = listeners.https_address();
     // Parts stop in this order, each when the one before has ended.
     let (stop_server, server_stops) = stopper();
@@ -271,7 +274,7 @@ async fn tell_node_later(
     store: Store,
     random: Arc<SharedRandom>,
     clock: Arc<dyn Clock>,
-    engine: Arc<DockerEngine>,
+    engine: Arc<Measured<DockerEngine>>,
 ) {
     let mut complained = false;
     loop {

@@ -20,8 +20,9 @@ use super::{
     queue::{Checked, Queue},
 };
 use crate::{
+    metrics::controllers as metrics,
     store::{Change, ChangeType, Revision, Store},
-    sys::{Clock, Now},
+    sys::{Clock, Now, Stopwatch},
 };
 
 /// How many due objects are woken at once; the others follow when these had time to run.
@@ -176,6 +177,7 @@ impl<C: Controller> Slot<C> {
 
     /// Reconciles one key and settles it in the queue.
     async fn run(self: Arc<Self>, key: C::Key, checks: bool, clock: Arc<dyn Clock>) -> Step {
+        let stopwatch = Stopwatch::start();
         let name = render(&key);
         let before = self.store.latest();
         // Where others run beside it, what they write may be the reason to do something.
@@ -205,6 +207,7 @@ impl<C: Controller> Slot<C> {
         );
         let noticed = Revision(self.noticed.load(Ordering::Relaxed));
         let (before, failures) = self.queue().finish(key, outcome, &own, noticed, clock.now().boot);
+        metrics::worked(C::NAME, outcome != Outcome::Failed, stopwatch.elapsed());
         if outcome != Outcome::Conflict || failures > 0 {
             log_outcome(C::NAME, &name, before, failures, &result);
         }
@@ -234,6 +237,7 @@ impl<C: Controller> Loop for Slot<C> {
             for key in keys {
                 queue.notice(key, change.revision);
             }
+            metrics::queued(C::NAME, queue.ready());
         }
         self.noticed.store(change.revision.0, Ordering::Relaxed);
     }
@@ -279,7 +283,11 @@ impl<C: Controller> Loop for Slot<C> {
     }
 
     fn start(self: Arc<Self>, place: usize, clock: &Arc<dyn Clock>) -> Option<Run> {
-        let (key, checks) = self.queue().start(place)?;
+        let ((key, checks), waiting) = {
+            let mut queue = self.queue();
+            (queue.start(place)?, queue.ready())
+        };
+        metrics::queued(C::NAME, waiting);
         Some(self.run(key, checks, Arc::clone(clock)).boxed())
     }
 }

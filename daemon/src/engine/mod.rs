@@ -7,6 +7,7 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 pub mod docker;
+pub mod measured;
 pub mod pause;
 pub mod scripted;
 

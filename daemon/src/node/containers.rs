@@ -3,7 +3,7 @@
 //! while it ran, and of which the live stream then says that it ended with code 0, has ended so.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -327,6 +327,15 @@ impl Containers {
         let state = self.state();
         let running = state.records.values().filter(|record| record.is_running());
         running.map(|record| (record.id.clone(), record.view.as_ref().map_or(0, |view| view.pid))).collect()
+    }
+
+    /// How many pods have a running container, and how many containers run.
+    #[must_use]
+    pub fn count_running(&self) -> (usize, usize) {
+        let state = self.state();
+        let running = state.records.values().filter(|record| record.is_running());
+        let uids: Vec<&str> = running.map(|record| record.identity.uid.as_str()).collect();
+        (uids.iter().collect::<BTreeSet<_>>().len(), uids.len())
     }
 
     /// Compares with a list taken at `at`: what we hold for running and is not, is inspected (D-508). Answers the pods concerned.

@@ -154,6 +154,18 @@ impl<E: Engine> Node<E> {
         };
         Self { shared: Arc::new(shared) }
     }
+
+    /// Whether the engine's event stream is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.shared.containers.is_connected()
+    }
+
+    /// How many pods have a running container, and how many containers run, as far as we know.
+    #[must_use]
+    pub fn count_running(&self) -> (usize, usize) {
+        self.shared.containers.count_running()
+    }
 }
 
 impl<E: Engine> Shared<E> {

@@ -18,6 +18,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
+use futures_util::future::BoxFuture;
 use jobd_api::status::Status;
 use tokio::sync::{OwnedSemaphorePermit, watch as signal};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -40,6 +41,7 @@ mod health;
 mod limits;
 mod listen;
 mod log;
+mod measure;
 mod negotiate;
 mod pages;
 mod path;
@@ -59,15 +61,15 @@ mod tests;
 
 pub use auth::{Access, Token};
 pub use discovery::git_version;
-pub use health::Check;
+pub use health::{Check, Weight};
 pub use listen::{Listeners, serve};
 pub use tls::ca_certificate;
 
 use path::{Operation, Refusal, ResourceTarget, Target};
 use query::{ListOptions, Query};
 
-/// Renders the metrics in Prometheus' text form.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+/// Looks at what is only known when asked, and renders all metrics in Prometheus' text form.
+pub type Metrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
 
 /// What the handlers work with. One per daemon.
 pub struct App {
@@ -103,6 +105,16 @@ impl App {
             stop: signal::Sender::new(false),
             requests: AtomicU64::new(1),
         }
+    }
+}
+
+impl App {
+    /// What `/readyz` asks, with what the server knows itself: who stops takes no more work.
+    fn checks(&self) -> Vec<Check> {
+        let stopping = *self.stop.borrow();
+        let run = move || if stopping { Err("the daemon stops".to_owned()) } else { Ok(()) };
+        let shutdown = Check { name: "shutdown", weight: Weight::Ready, run: Arc::new(run) };
+        self.health.iter().cloned().chain([shutdown]).collect()
     }
 }
 
@@ -161,12 +173,18 @@ async fn answer(app: &Arc<App>, access: &Access, request: Request) -> Response {
         Err(Refusal::UnknownResource) => return respond::status_for(&Status::unknown_resource(), pretty),
         Err(Refusal::MethodNotAllowed) => return respond::status_for(&Status::method_not_allowed(), pretty),
     };
+    let measured = measure::begin(&target, request.uri().query().unwrap_or_default());
     let result = match target {
         Target::Resource(target) => objects(app, target, request).await,
         Target::Review(path::ReviewTarget(review)) => review_of(app, review, request).await,
+        Target::Metrics => Ok(metrics_of(app).await),
         other => documents(app, other, &request),
     };
-    result.unwrap_or_else(|status| respond::status_for(&status, pretty))
+    let response = result.unwrap_or_else(|status| respond::status_for(&status, pretty));
+    match measured {
+        Some(measured) => measured.end(response),
+        None => response,
+    }
 }
 
 /// Whether a person reads the answer (W-10), as far as that is known before the body's form is.
@@ -174,6 +192,13 @@ fn is_pretty(request: &Request) -> bool {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let plain = negotiate::Answer { shape: negotiate::Shape::Plain, pretty: false };
     negotiate::is_pretty(&query, text(request.headers(), &header::USER_AGENT), plain)
+}
+
+async fn metrics_of(app: &App) -> Response {
+    match &app.metrics {
+        Some(render) => respond::metrics(render().await),
+        None => not_found(),
+    }
 }
 
 /// W-140: what is no path of the API at all.
@@ -192,11 +217,9 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
     match target {
         Target::Root => value(discovery::root()),
         Target::Version => value(discovery::version()),
-        Target::Metrics => {
-            Ok(app.metrics.as_ref().map_or_else(not_found, |render| respond::text(StatusCode::OK, render())))
-        }
         Target::Health(check) => {
-            Ok(health::answer(&app.health, path, check.as_deref(), &query).unwrap_or_else(not_found))
+            let checks = app.checks();
+            Ok(health::answer(&checks, path, check.as_deref(), &query).unwrap_or_else(not_found))
         }
         Target::CoreVersions => discovery::groups(true, &accept, headers, host(request), pretty),
         Target::Groups => discovery::groups(false, &accept, headers, host(request), pretty),
@@ -211,7 +234,7 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
             Ok(discovery::openapi_document(&app.documents, &path, &query, headers).unwrap_or_else(not_found))
         }
         Target::OwnService => value(discovery::own_service()),
-        Target::Resource(_) | Target::Review(_) => Err(Status::internal("not a document")),
+        Target::Metrics | Target::Resource(_) | Target::Review(_) => Err(Status::internal("not a document")),
     }
 }
 

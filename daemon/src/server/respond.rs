@@ -35,6 +35,11 @@ pub(crate) fn text(code: StatusCode, text: impl Into<Body>) -> Response {
     with_body(code, TEXT, text.into())
 }
 
+/// What scrapers read.
+pub(crate) fn metrics(text: String) -> Response {
+    with_body(StatusCode::OK, HeaderValue::from_static(crate::metrics::CONTENT_TYPE), text.into())
+}
+
 /// A failure. Always a JSON Status, whatever the client accepts (W-9).
 pub(crate) fn status(status: &Status) -> Response {
     status_for(status, false)

@@ -347,6 +347,14 @@ impl Store {
         }
     }
 
+    /// Whether the store can go on, without asking the disk.
+    ///
+    /// # Errors
+    /// Why it cannot: see [`Self::failed`].
+    pub fn check(&self) -> Result<(), Error> {
+        if self.inner.requests.is_closed() { Err(self.closed()) } else { Ok(()) }
+    }
+
     /// The id of this data directory: made once, on the label of every container (D-402).
     #[must_use]
     pub fn instance_id(&self) -> &str {

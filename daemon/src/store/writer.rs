@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{
     failpoint,
-    sys::{Clock, Now},
+    metrics::store as metrics,
+    sys::{Clock, Now, Stopwatch},
 };
 
 /// How many requests share a commit. More would only lengthen the time to the first answer: at 64 the sync is already a
@@ -196,6 +197,7 @@ impl Writer {
                 }
                 Err(error) => error,
             };
+            metrics::failed();
             match self.recover(&error, batch.len()).await {
                 Next::Answer(answer) => {
                     for pending in batch {
@@ -214,6 +216,7 @@ impl Writer {
 
     /// One transaction. All results, refusals included, rest on earlier requests of the batch, so none is told before COMMIT.
     async fn commit(&mut self, batch: &[Pending]) -> Result<Vec<Result<Committed, Error>>, sqlx::Error> {
+        let stopwatch = Stopwatch::start();
         let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
         let mut keys = batch::keys(batch.iter().map(|pending| &pending.request));
         // This task alone changes what is present, so it cannot be old.
@@ -231,6 +234,7 @@ impl Writer {
         let decided = decided.finish();
         if decided.rows.is_empty() {
             commit::run(connection, "ROLLBACK".to_owned()).await?;
+            metrics::decided(results.len(), count_refused(&results));
             return Ok(results);
         }
         commit::write(connection, &decided.rows).await?;
@@ -254,8 +258,12 @@ impl Writer {
         }
         sql.push_str("COMMIT");
         failpoint::hit("store.before_commit");
+        let before_sync = stopwatch.elapsed();
         commit::run(connection, sql).await?;
         failpoint::hit("store.after_commit");
+        let took = stopwatch.elapsed();
+        let sync = took.saturating_sub(before_sync);
+        metrics::committed(took, sync, results.len(), count_refused(&results), decided.revision);
         self.shared.present.apply(&decided.changes, &decided.rows);
 
         if decided.revision > self.revision {
@@ -466,6 +474,10 @@ fn compact(history: &History, sql: &mut String, now: Now, room: i64) -> Option<i
     history.set_compacted(to);
     history::compaction(sql, from, to);
     Some(to)
+}
+
+fn count_refused(results: &[Result<Committed, Error>]) -> usize {
+    results.iter().filter(|result| result.is_err()).count()
 }
 
 fn write_meta(sql: &mut String, last: i64, compacted: i64) {

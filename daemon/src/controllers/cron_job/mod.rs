@@ -9,6 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{
     driver::{Controller, Error, Next},
+    metrics::controllers as metrics,
     recorder::Recorder,
     store::{self, Change, ChangeType, CronJobSnapshot, Key, ListQuery, Store, Stored},
     sys::{Now, SharedRandom},
@@ -175,6 +177,9 @@ impl CronJobController {
         let specs = plan.events.iter().map(|event| commit::event_spec(found, uid, event));
         request.writes.extend(specs.filter_map(|spec| self.recorder.record(&spec, now)));
         self.store.write(request).await?;
+        if let (Some(_), Some(run)) = (&plan.create, plan.status.as_ref().and_then(|s| s.last_schedule_time.as_ref())) {
+            metrics::cron_job_ran(Duration::try_from(now.wall.duration_since(run.0)).unwrap_or_default()); // C-1501
+        }
         Ok(())
     }
 

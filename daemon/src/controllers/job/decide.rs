@@ -14,13 +14,14 @@ use super::{
     conditions::{self, COMPLETE, Cause, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, SUSPENDED},
     index,
     manage::{Managed, manage},
+    measured::Notes,
     plan::{Event, NewPod, Plan, PodChange, Refusal, Waiting},
     policy,
     snapshot::{Memory, Moment, Phase, Pod, Snapshot, Spec, boot, whole_seconds},
     success,
     tally::{Tally, counter, length},
 };
-use crate::sys::Now;
+use crate::{metrics::job::Action, sys::Now};
 
 /// The controller that we are, where a job names one (J-1801).
 const OUR_NAME: &str = "kubernetes.io/job-controller";
@@ -57,7 +58,13 @@ pub fn decide(seen: &Snapshot, now: Now, make: &mut Make<'_>) -> Plan {
     let adopted_or_released = adoption::decide(seen, &spec);
     if !adopted_or_released.is_empty() {
         let next = Some(boot(now));
-        return Plan { pods: adopted_or_released, next, ..Plan::wait(Waiting::AnotherLook, seen.memory.clone()) };
+        let notes = Notes { action: Some(Action::Reconciling), ..Notes::default() };
+        return Plan {
+            pods: adopted_or_released,
+            next,
+            notes,
+            ..Plan::wait(Waiting::AnotherLook, seen.memory.clone())
+        };
     }
 
     let tally = Tally::of(seen);
@@ -202,7 +209,7 @@ impl<'a> Look<'a> {
             ready: length(tally.active.iter().filter(|pod| pod.ready).count()),
             terminating: length(tally.terminating.len()),
             status,
-            plan: Plan::default(),
+            plan: Plan { notes: Notes { action: Some(Action::Reconciling), ..Notes::default() }, ..Plan::default() },
             active_indexes: index::of(&tally.active),
         }
     }
@@ -235,7 +242,9 @@ impl<'a> Look<'a> {
     /// Section 8.5.
     fn manage(&mut self, make: &mut Make<'_>) {
         let held = index::held(self.tally, &self.active_indexes);
-        match manage(self.tally, self.memory.backoff, &held, self.now) {
+        let managed = manage(self.tally, self.memory.backoff, &held, self.now);
+        self.plan.notes.action = Some(managed.action(self.tally.spec.suspend));
+        match managed {
             Managed::Enough => {}
             Managed::Remove { pods, more } => {
                 self.delete(&pods);
@@ -262,6 +271,7 @@ impl<'a> Look<'a> {
 
     /// J-856: in batches of 1, 2, 4, …; a batch with a refusal is the last one.
     fn create(&mut self, mut wanted: &[NewPod], make: &mut Make<'_>) {
+        self.plan.notes.creation = Notes::creation(self.tally);
         let mut batch = 1;
         while !wanted.is_empty() && self.plan.waiting == Waiting::Nothing {
             let (these, later) = wanted.split_at(batch.min(wanted.len()));
@@ -280,6 +290,7 @@ impl<'a> Look<'a> {
                     Err(Refusal::Because(why)) => {
                         self.plan.events.push(Event::warning("FailedCreate", format!("Error creating: {why}"))); // J-2202
                         self.plan.waiting = Waiting::Admission;
+                        self.plan.notes.refused += 1;
                         self.plan.refused = Some(why);
                     }
                 }
@@ -324,9 +335,10 @@ impl<'a> Look<'a> {
                 && counts_as_failed
                 && !tally.is_uncounted(pod)
                 && spec.is_valid_index(pod.index)
-                && policy::is_counted(tally.failure_policy, pod)
             {
-                failed += 1; // J-871
+                let matched = policy::judge(tally.failure_policy, pod).map(|found| found.action);
+                self.plan.notes.handled.extend(matched);
+                failed += i64::from(matched != Some(policy::Action::Ignore)); // J-871
             }
         }
         // Every succeeded pod loses its finalizer now, so what was tallied is what is stored.

@@ -13,7 +13,7 @@ use super::{
     snapshot::Pod,
     tally::{Tally, length},
 };
-use crate::sys::Now;
+use crate::{metrics::job::Action, sys::Now};
 
 /// At most so many pods are created, or removed, in one look (J-848, J-852): a commit stays short, and the next look follows at once.
 pub const PODS_MAX: usize = 500;
@@ -29,6 +29,21 @@ pub enum Managed<'a> {
     Create { pods: Vec<NewPod>, more: bool, wait: Option<SignedDuration> },
     /// Pods are missing, but all of them must wait for so long.
     Wait(SignedDuration),
+}
+
+impl Managed<'_> {
+    /// What this was about (J-2301). A suspended job's pods are to go, even when none is left.
+    #[must_use]
+    pub fn action(&self, suspended: bool) -> Action {
+        if suspended {
+            return Action::PodsDeleted;
+        }
+        match self {
+            Managed::Enough => Action::Tracking,
+            Managed::Remove { .. } => Action::PodsDeleted,
+            Managed::Create { .. } | Managed::Wait(_) => Action::PodsCreated,
+        }
+    }
 }
 
 /// Compares what is there with what should be. `held` are the pods that wait to be replaced ([`index::held`]).

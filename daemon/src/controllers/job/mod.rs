@@ -23,7 +23,7 @@ use crate::{
     driver::{Controller, Error, Next, Own},
     recorder::Recorder,
     store::{self, Change, ChangeType, JobSnapshot, Store, Stored, Write},
-    sys::{Now, SharedRandom},
+    sys::{Now, SharedRandom, Stopwatch},
 };
 
 mod abandoned;
@@ -35,6 +35,7 @@ pub mod decide;
 pub mod index;
 mod known;
 pub mod manage;
+pub mod measured;
 pub mod plan;
 pub mod pods;
 pub mod policy;
@@ -47,6 +48,7 @@ mod tests;
 
 use decide::decide;
 use known::{Known, KnownJob, Place};
+use measured::Measured;
 use plan::{NewPod, Plan, Refusal};
 use snapshot::{Pod, Snapshot};
 
@@ -249,7 +251,18 @@ impl JobController {
         });
     }
 
+    /// A look, and how long it took.
     async fn reconcile_job(&self, place: &Place, now: Now) -> Result<Next, Error> {
+        let stopwatch = Stopwatch::start();
+        let mut measured = None;
+        let result = self.look_at_job(place, now, &mut measured).await;
+        if let Some(measured) = measured {
+            measured.looked(result.is_ok(), stopwatch.elapsed());
+        }
+        result
+    }
+
+    async fn look_at_job(&self, place: &Place, now: Now, measured: &mut Option<Measured>) -> Result<Next, Error> {
         // Why nothing may be created, once the store has said so. The rest of the plan is committed without.
         let mut obstacle: Option<store::Error> = None;
         let mut tries = 0;
@@ -262,8 +275,10 @@ impl JobController {
             let job = &seen.snapshot.job;
             let plan = decide(&seen.snapshot, now, &mut self.maker(job, now, obstacle.is_none()));
             tries += 1;
+            let numbers = measured.insert(Measured::of(job, &plan));
             match self.commit(&mut found, &seen, &plan, now).await {
                 Ok(()) => {
+                    numbers.clone().committed();
                     self.remember(place, seen, &plan);
                     return match obstacle {
                         // The driver tries again, so that pods are created as soon as there is room.
@@ -313,6 +328,7 @@ impl JobController {
     /// Whom a changed pod wakes: the job that controls it, those that might adopt it, the one that has just lost it; and itself, if nobody
     /// is known who would take off its finalizer.
     fn pod_wakes(&self, change: &Change) -> Vec<Key> {
+        measured::note_finalizer(change);
         let index = &change.index;
         let is_gone = change.change_type == ChangeType::Deleted;
         let itself = (index.tracking && !is_gone).then(|| Key::pod(change.key.clone()));
@@ -340,6 +356,7 @@ impl JobController {
     /// Whom a changed job wakes: itself; where it is gone, its pods too. One that has ended has let go of its pods and is only looked at to
     /// be forgotten, unless others manage it.
     fn job_wakes(&self, change: &Change) -> Vec<Key> {
+        measured::note_manager(change);
         let index = &change.index;
         let is_gone = change.change_type == ChangeType::Deleted;
         let ended = is_gone || index.finished;

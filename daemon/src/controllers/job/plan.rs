@@ -8,7 +8,10 @@ use jiff::SignedDuration;
 use jobd_api::write::Prepared;
 use k8s_openapi::api::batch::v1::JobStatus;
 
-use super::snapshot::{Failures, Memory};
+use super::{
+    measured::Notes,
+    snapshot::{Failures, Memory},
+};
 use crate::recorder::EventType;
 
 /// A pod that the job needs.
@@ -126,6 +129,8 @@ pub struct Plan {
     pub next: Option<SignedDuration>,
     /// A pod was refused with these words: the look is repeated after the driver's back-off (J-856).
     pub refused: Option<String>,
+    /// For the metrics; nothing is written because of it.
+    pub notes: Notes,
 }
 
 impl Plan {
@@ -137,7 +142,7 @@ impl Plan {
     /// Nothing is written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { pods, create, status, events, memory: _, waiting: _, next: _, refused: _ } = self;
+        let Self { pods, create, status, events, memory: _, waiting: _, next: _, refused: _, notes: _ } = self;
         pods.is_empty() && create.is_empty() && status.is_none() && events.is_empty()
     }
 }

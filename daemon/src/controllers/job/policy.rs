@@ -30,6 +30,16 @@ impl Action {
             _ => None,
         }
     }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Count => "Count",
+            Action::Ignore => "Ignore",
+            Action::FailIndex => "FailIndex",
+            Action::FailJob => "FailJob",
+        }
+    }
 }
 
 /// What made a rule match.

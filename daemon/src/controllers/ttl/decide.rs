@@ -14,8 +14,8 @@ pub(super) enum Plan {
     Nothing,
     /// It expires at this time. Later than now also when it finished in the future by our clock (J-1904).
     Wait(Timestamp),
-    /// It has expired (J-1902).
-    Delete,
+    /// It has expired, so long ago (J-1902).
+    Delete { late: SignedDuration },
 }
 
 pub(super) fn decide(job: &Job, clocks: &Timeline, now: Now) -> Plan {
@@ -23,7 +23,7 @@ pub(super) fn decide(job: &Job, clocks: &Timeline, now: Now) -> Plan {
     let left = ttl.saturating_sub(clocks.elapsed(finished, now));
     match now.wall.checked_add(left) {
         Ok(at) if left.is_positive() => Plan::Wait(at),
-        Ok(_) => Plan::Delete,
+        Ok(_) => Plan::Delete { late: left.abs() },
         Err(_) => Plan::Nothing, // beyond the end of time
     }
 }
@@ -75,7 +75,8 @@ mod tests {
             let job = finished(TTL, condition, "");
             check(&job, "2026-01-01T12:00:00Z", Plan::Wait(expiry));
             check(&job, "2026-01-01T12:01:39.999Z", Plan::Wait(expiry));
-            check(&job, "2026-01-01T12:01:40Z", Plan::Delete);
+            check(&job, "2026-01-01T12:01:40Z", Plan::Delete { late: SignedDuration::ZERO });
+            check(&job, "2026-01-01T12:01:42Z", Plan::Delete { late: SignedDuration::from_secs(2) });
         }
     }
 
@@ -95,12 +96,13 @@ mod tests {
     #[test]
     fn j_1802_jobs_of_other_controllers_expire_too() {
         let job = finished(r#","ttlSecondsAfterFinished":100,"managedBy":"example.com/other""#, "Failed", "");
-        check(&job, "2026-01-01T12:01:40Z", Plan::Delete);
+        check(&job, "2026-01-01T12:01:40Z", Plan::Delete { late: SignedDuration::ZERO });
     }
 
     #[test]
     fn j_1902_a_ttl_of_zero_deletes_at_once() {
-        check(&finished(r#","ttlSecondsAfterFinished":0"#, "Complete", ""), "2026-01-01T12:00:00Z", Plan::Delete);
+        let job = finished(r#","ttlSecondsAfterFinished":0"#, "Complete", "");
+        check(&job, "2026-01-01T12:00:00Z", Plan::Delete { late: SignedDuration::ZERO });
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! jobs is held in memory (I-5). A write that changes it moves the driver's alarm (J-1903). A wall clock that is set forward deletes nothing
 //! early: what is left is measured by the boot clock ([`timeline`]). Set back, it postpones (J-1904).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jobd_api::registry::Kind;
 use k8s_openapi::api::batch::v1::Job;
@@ -12,6 +15,7 @@ use k8s_openapi::api::batch::v1::Job;
 use super::edit::{self, Propagation};
 use crate::{
     driver::{Controller, Error, Next},
+    metrics::controllers as metrics,
     store::{Change, Key, Store},
     sys::{Clock, Now},
 };
@@ -73,9 +77,10 @@ impl Controller for Ttl {
         match plan {
             Plan::Nothing => Ok(Next::Idle),
             Plan::Wait(at) => Ok(Next::Due(at)),
-            Plan::Delete => {
+            Plan::Delete { late } => {
                 let edits = edit::delete(&stored, Propagation::Foreground, None, now)?;
                 edit::commit(&self.store, edits.into_iter().collect()).await?;
+                metrics::ttl_deleted(Duration::try_from(late).unwrap_or_default());
                 Ok(Next::Idle)
             }
         }

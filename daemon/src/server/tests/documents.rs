@@ -76,7 +76,7 @@ async fn tells_version_and_health_w195_w197() {
         assert_eq!((answer.code, answer.text.as_str()), (200, "ok"));
         assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     }
-    assert_eq!(client.get("/readyz?verbose").await.text, "[+]ping ok\nreadyz check passed\n");
+    assert_eq!(client.get("/readyz?verbose").await.text, "[+]ping ok\n[+]shutdown ok\nreadyz check passed\n");
     assert!(client.get("/").await.ok(200)["paths"].as_array().unwrap().contains(&json!("/apis/batch/v1")));
     assert_eq!(client.get("/metrics").await.code, 404);
 }

@@ -29,6 +29,7 @@ use crate::{recorder::EventType, sys::Now};
 
 mod decisions;
 mod lifecycle;
+mod measured;
 mod properties;
 mod reading;
 mod stored;
