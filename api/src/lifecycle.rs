@@ -296,7 +296,9 @@ fn default_propagation(kind: Kind) -> Option<Propagation> {
         | Kind::Namespace
         | Kind::Node
         | Kind::Pod
+        | Kind::PodTemplate
         | Kind::Secret
+        | Kind::Service
         | Kind::ServiceAccount => Some(Propagation::Background),
     }
 }

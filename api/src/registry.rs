@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::{
     kind::{
         config_map::ConfigMapRules, cron_job::CronJobRules, event::EventRules, job::JobRules,
-        namespace::NamespaceRules, node::NodeRules, pod::PodRules, secret::SecretRules,
-        service_account::ServiceAccountRules,
+        namespace::NamespaceRules, node::NodeRules, pod::PodRules, pod_template::PodTemplateRules, secret::SecretRules,
+        service::ServiceRules, service_account::ServiceAccountRules,
     },
     object::Object,
 };
@@ -23,12 +23,14 @@ pub enum Kind {
     Namespace,
     Node,
     Pod,
+    PodTemplate,
     Secret,
+    Service,
     ServiceAccount,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 11] = [
         Kind::ConfigMap,
         Kind::CronJob,
         Kind::Event,
@@ -36,7 +38,9 @@ impl Kind {
         Kind::Namespace,
         Kind::Node,
         Kind::Pod,
+        Kind::PodTemplate,
         Kind::Secret,
+        Kind::Service,
         Kind::ServiceAccount,
     ];
 
@@ -51,7 +55,9 @@ impl Kind {
             Kind::Namespace => "namespaces",
             Kind::Node => "nodes",
             Kind::Pod => "pods",
+            Kind::PodTemplate => "podtemplates",
             Kind::Secret => "secrets",
+            Kind::Service => "services",
             Kind::ServiceAccount => "serviceaccounts",
         }
     }
@@ -136,7 +142,7 @@ pub fn resources() -> &'static [Resource] {
 const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-static RESOURCES: [Resource; 10] = [
+static RESOURCES: [Resource; 12] = [
     Resource {
         stored: Kind::ConfigMap,
         group: "",
@@ -217,6 +223,20 @@ static RESOURCES: [Resource; 10] = [
         rules: &PodRules,
     },
     Resource {
+        stored: Kind::PodTemplate,
+        group: "",
+        version: "v1",
+        kind: "PodTemplate",
+        plural: "podtemplates",
+        singular: "podtemplate",
+        namespaced: true,
+        short_names: &[],
+        categories: &[],
+        verbs: ALL_VERBS,
+        subresources: &[],
+        rules: &PodTemplateRules,
+    },
+    Resource {
         stored: Kind::Secret,
         group: "",
         version: "v1",
@@ -243,6 +263,20 @@ static RESOURCES: [Resource; 10] = [
         verbs: ALL_VERBS,
         subresources: &[],
         rules: &ServiceAccountRules,
+    },
+    Resource {
+        stored: Kind::Service,
+        group: "",
+        version: "v1",
+        kind: "Service",
+        plural: "services",
+        singular: "service",
+        namespaced: true,
+        short_names: &["svc"],
+        categories: &["all"],
+        verbs: ALL_VERBS,
+        subresources: &[Subresource { name: "status", group: "", version: "v1", kind: "Service", verbs: STATUS_VERBS }],
+        rules: &ServiceRules,
     },
     Resource {
         stored: Kind::CronJob,

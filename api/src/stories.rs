@@ -12,7 +12,7 @@ use crate::{
 use k8s_openapi::{
     api::{
         batch::v1::{CronJob, Job},
-        core::v1::{ConfigMap, Namespace, Node, Pod, Secret, ServiceAccount},
+        core::v1::{ConfigMap, Namespace, Node, Pod, PodTemplate, Secret, Service, ServiceAccount},
     },
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
 };
@@ -47,6 +47,12 @@ fn body(resource: &Resource) -> &'static str {
         ("", "namespaces" | "nodes" | "serviceaccounts") => r#"{"metadata":{"name":"a","labels":{}}}"#,
         ("", "pods") => {
             r#"{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c","image":"i","command":[],"resources":{"requests":{"cpu":0.5}}}]}}"#
+        }
+        ("", "podtemplates") => {
+            r#"{"metadata":{"name":"a"},"template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}"#
+        }
+        ("", "services") => {
+            r#"{"metadata":{"name":"a"},"spec":{"clusterIP":"None","selector":{"app":"x"},"ports":[{"port":80,"targetPort":"http"}]}}"#
         }
         ("", "secrets") => r#"{"metadata":{"name":"a"},"stringData":{"k":"v"}}"#,
         ("batch", "jobs") => {
@@ -97,7 +103,9 @@ fn w51_typed_objects_are_written_as_they_were() {
     survives_its_type::<Namespace>("", "namespaces");
     survives_its_type::<Node>("", "nodes");
     survives_its_type::<Pod>("", "pods");
+    survives_its_type::<PodTemplate>("", "podtemplates");
     survives_its_type::<Secret>("", "secrets");
+    survives_its_type::<Service>("", "services");
     survives_its_type::<ServiceAccount>("", "serviceaccounts");
     survives_its_type::<CronJob>("batch", "cronjobs");
     survives_its_type::<Job>("batch", "jobs");

@@ -45,7 +45,7 @@ pub fn state(id: &str) -> String {
     docker(&["inspect", "--format", "{{.State.Status}}", id]).trim().to_owned()
 }
 
-/// Removes every container of a daemon.
+/// Removes every container and network of a daemon.
 pub fn remove_all(instance: &str) {
     if instance.is_empty() {
         return;
@@ -55,6 +55,10 @@ pub fn remove_all(instance: &str) {
         let mut arguments = vec!["rm", "--force", "--volumes"];
         arguments.extend(ids.iter().map(String::as_str));
         docker(&arguments);
+    }
+    let networks = docker(&["network", "ls", "--quiet", "--filter", &format!("label=jobd.instance={instance}")]);
+    for network in networks.lines() {
+        docker(&["network", "rm", network]);
     }
 }
 

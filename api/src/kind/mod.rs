@@ -8,7 +8,9 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod pod_spec;
+pub mod pod_template;
 pub mod secret;
+pub mod service;
 pub mod service_account;
 #[cfg(test)]
 pub(crate) mod written;

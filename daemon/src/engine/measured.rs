@@ -1,13 +1,13 @@
 //! An engine whose calls are counted and timed for `/metrics`; what they do is the engine's beneath.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 use super::{
-    Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, LogFrame, LogQuery,
+    Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, ListedNetwork, LogFrame, LogQuery,
     RegistryAuth,
 };
 use crate::{metrics::engine as metrics, sys::Stopwatch};
@@ -67,6 +67,18 @@ impl<E: Engine> Engine for Measured<E> {
 
     async fn logs(&self, id: &str, query: LogQuery) -> Result<BoxStream<'static, Result<LogFrame, Error>>, Error> {
         call("container_logs", self.0.logs(id, query)).await
+    }
+
+    async fn ensure_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+        call("ensure_network", self.0.ensure_network(name, labels)).await
+    }
+
+    async fn list_networks(&self, label: &str) -> Result<Vec<ListedNetwork>, Error> {
+        call("list_networks", self.0.list_networks(label)).await
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), Error> {
+        call("remove_network", self.0.remove_network(name)).await
     }
 
     async fn inspect_image(&self, image: &str) -> Result<Image, Error> {

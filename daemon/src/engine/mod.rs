@@ -109,6 +109,13 @@ pub struct ContainerSpec {
     pub ports: Vec<(u16, String, String, u16)>,
 }
 
+/// A user-defined network of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedNetwork {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+}
+
 /// What a container's network is (D-212).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Network {
@@ -276,6 +283,17 @@ pub trait Engine: Send + Sync + 'static {
         id: &str,
         query: LogQuery,
     ) -> impl Future<Output = Result<BoxStream<'static, Result<LogFrame, Error>>, Error>> + Send;
+
+    /// Makes a user-defined bridge network, on which containers find each other by their aliases, unless one of that name exists.
+    fn ensure_network(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// All user-defined networks that carry this label.
+    fn list_networks(&self, label: &str) -> impl Future<Output = Result<Vec<ListedNetwork>, Error>> + Send;
+    /// Removes a network that no running container is on.
+    fn remove_network(&self, name: &str) -> impl Future<Output = Result<(), Error>> + Send;
 
     fn inspect_image(&self, image: &str) -> impl Future<Output = Result<Image, Error>> + Send;
     /// Pulls; the error of a pull that fails late is found too (D-1204).

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Container, ContainerSpec, ContainerStatus, Engine, Error, Event, EventAction, Image, Info, ListedContainer,
-    LogFrame, LogQuery, Network, RegistryAuth,
+    ListedNetwork, LogFrame, LogQuery, Network, RegistryAuth,
 };
 use crate::sys::Clock;
 
@@ -70,6 +70,7 @@ struct World {
     /// How often the command of a container of this name was begun.
     runs: BTreeMap<String, u32>,
     calls: Vec<String>,
+    networks: BTreeMap<String, ListedNetwork>,
 }
 
 struct Scripted {
@@ -98,6 +99,7 @@ impl ScriptedEngine {
             broken: BTreeMap::new(),
             runs: BTreeMap::new(),
             calls: Vec::new(),
+            networks: BTreeMap::new(),
         };
         Self { world: Arc::new(Mutex::new(world)), clock }
     }
@@ -464,6 +466,21 @@ impl Engine for ScriptedEngine {
             let wanted = log.into_iter().filter(move |frame| since.is_none_or(|since| frame.at >= since));
             Ok(stream::iter(wanted.map(Ok)).boxed())
         })
+    }
+
+    async fn ensure_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+        let found = ListedNetwork { name: name.to_owned(), labels: labels.clone() };
+        self.world().networks.insert(name.to_owned(), found);
+        Ok(())
+    }
+
+    async fn list_networks(&self, _label: &str) -> Result<Vec<ListedNetwork>, Error> {
+        Ok(self.world().networks.values().cloned().collect())
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), Error> {
+        self.world().networks.remove(name);
+        Ok(())
     }
 
     async fn inspect_image(&self, image: &str) -> Result<Image, Error> {

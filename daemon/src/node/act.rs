@@ -360,7 +360,10 @@ impl<E: Engine> Shared<E> {
             return Turn::Rest(None);
         };
         memory.preparation.create = Step::Done;
-        let result = self.engine.create(&spec).await;
+        let result = match self.ensure_network(&spec.network, &scene.key.namespace).await {
+            Ok(()) => self.engine.create(&spec).await,
+            Err(error) => Err(error),
+        };
         drop(slot);
         failpoint::hit("node.after_create_sent");
         match result {

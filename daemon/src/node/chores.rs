@@ -25,12 +25,16 @@ pub(super) enum Chore {
     RemoveOrphan { key: PodKey, id: String },
     /// Remove everything of a pod that is gone.
     CleanPod { key: PodKey, uid: String },
+    /// Remove the networks of namespaces that are gone (D-213).
+    CleanNetworks,
 }
 
 impl Chore {
-    fn key(&self) -> &PodKey {
+    /// Whose chore it is; none: nobody's.
+    fn key(&self) -> Option<&PodKey> {
         match self {
-            Self::Collect { key, .. } | Self::RemoveOrphan { key, .. } | Self::CleanPod { key, .. } => key,
+            Self::Collect { key, .. } | Self::RemoveOrphan { key, .. } | Self::CleanPod { key, .. } => Some(key),
+            Self::CleanNetworks => None,
         }
     }
 }
@@ -91,7 +95,7 @@ impl<E: Engine> Shared<E> {
             match result {
                 Ok(Outcome::Done | Outcome::Later) => {}
                 Err(error) => {
-                    let PodKey { namespace, name } = chore.key();
+                    let (namespace, name) = chore.key().map(|key| (&key.namespace, &key.name)).unzip();
                     debug!(namespace, pod = name, error = %error, "chore failed; it is planned again");
                 }
             }
@@ -153,6 +157,7 @@ impl<E: Engine> Shared<E> {
                 Ok(Outcome::Done)
             }
             Chore::CleanPod { key, uid } => self.clean_pod(key, uid).await,
+            Chore::CleanNetworks => self.clean_networks().await.map(|()| Outcome::Done),
         }
     }
 

@@ -5,7 +5,7 @@
 //! `decide`, `life`, `exit`, `spec`, `environment`, `status`, `restart`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -35,6 +35,7 @@ pub mod host;
 mod images;
 mod life;
 pub mod logs;
+pub mod network;
 pub mod observed;
 mod read;
 pub mod restart;
@@ -108,6 +109,10 @@ pub(crate) struct Shared<E> {
     memory: Mutex<HashMap<PodKey, PodMemory>>,
     /// uids of deleted pods whose files, containers and attempts may still be there.
     gone: Mutex<HashMap<PodKey, Vec<String>>>,
+    /// Namespaces that have a network (D-213).
+    networks: Mutex<BTreeSet<String>>,
+    /// Held while one is made.
+    making_network: tokio::sync::Mutex<()>,
     /// Open readers per container: it is not removed while one reads.
     readers: Mutex<HashMap<String, usize>>,
     own: Own<PodKey>,
@@ -144,6 +149,8 @@ impl<E: Engine> Node<E> {
             facts: Mutex::new(Arc::new(facts)),
             memory: Mutex::default(),
             gone: Mutex::default(),
+            networks: Mutex::default(),
+            making_network: tokio::sync::Mutex::default(),
             readers: Mutex::default(),
             own: Own::default(),
             store,
@@ -391,6 +398,7 @@ impl<E: Engine> Controller for Node<E> {
 
     fn wakes(&self, change: &Change) -> Vec<PodKey> {
         if change.key.kind != Kind::Pod {
+            self.shared.notice_namespace(change);
             return Vec::new();
         }
         let key = PodKey { namespace: change.key.namespace.clone(), name: change.key.name.clone() };

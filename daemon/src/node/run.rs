@@ -129,6 +129,7 @@ impl<E: Engine> Shared<E> {
             Err(error) => warn!(error = %error, "the store does not answer"),
         }
         self.find_left_behind().await;
+        self.chores.add(Chore::CleanNetworks);
         Ok(events)
     }
 

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, Re
 use super::{
     containers::label,
     environment::Environment,
-    events,
+    events, network,
     observed::{NodeFacts, SANDBOX, roster},
 };
 use crate::engine::{ContainerSpec, Image, Mount, Network, pause};
@@ -105,7 +105,7 @@ pub fn build(parts: Parts<'_>) -> Result<ContainerSpec, String> {
         stdin_once: container.stdin_once.unwrap_or_default(),
         network: match sandbox {
             Some(sandbox) if !host_network => Network::Container(sandbox.to_owned()),
-            Some(_) | None => network(pod),
+            Some(_) | None => network(pod, node),
         },
         ipc: if spec.host_ipc.unwrap_or_default() { Some("host".to_owned()) } else { sandbox.map(joined) },
         pid: if spec.host_pid.unwrap_or_default() {
@@ -143,7 +143,7 @@ pub fn sandbox(pod: &Pod, attempt: u32, node: &NodeFacts) -> ContainerSpec {
         image: pause::IMAGE.to_owned(),
         labels: labels(pod, SANDBOX, attempt, "sandbox", node),
         hostname: (!spec.host_network.unwrap_or_default()).then(|| hostname(pod)),
-        network: network(pod),
+        network: network(pod, node),
         ipc: Some(if spec.host_ipc.unwrap_or_default() { "host" } else { "shareable" }.to_owned()),
         pid: spec.host_pid.unwrap_or_default().then(|| "host".to_owned()),
         read_only_root: true,
@@ -156,13 +156,13 @@ pub fn sandbox(pod: &Pod, attempt: u32, node: &NodeFacts) -> ContainerSpec {
     created
 }
 
-/// D-212.
-fn network(pod: &Pod) -> Network {
+/// D-212, D-213.
+fn network(pod: &Pod, node: &NodeFacts) -> Network {
     let host = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default();
     match (host, has_no_network(pod)) {
         (true, _) => Network::Host,
         (false, true) => Network::Disabled,
-        (false, false) => Network::Bridge,
+        (false, false) => network::named(pod, &node.instance).unwrap_or_default(),
     }
 }
 
@@ -174,7 +174,7 @@ fn joined(sandbox: &str) -> String {
 fn own_namespaces(pod: &Pod, created: &mut ContainerSpec) {
     let Some(spec) = &pod.spec else { return };
     // Without a network the hosts file is ours (D-212).
-    created.extra_hosts = if network(pod) == Network::Disabled { Vec::new() } else { extra_hosts(spec) };
+    created.extra_hosts = if created.network == Network::Disabled { Vec::new() } else { extra_hosts(spec) };
     created.ports = roster(spec).into_iter().flat_map(|(_, container)| ports(container)).collect();
     let sysctls = spec.security_context.iter().flat_map(|security| security.sysctls.iter().flatten());
     created.sysctls = sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect();

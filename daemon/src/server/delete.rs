@@ -71,7 +71,7 @@ pub(crate) async fn delete(call: &Call, body: &[u8]) -> Result<Response, Status>
 fn answers_status(kind: Kind) -> bool {
     match kind {
         Kind::ConfigMap | Kind::CronJob | Kind::Event | Kind::Job | Kind::Node | Kind::Secret => true,
-        Kind::Namespace | Kind::Pod | Kind::ServiceAccount => false,
+        Kind::Namespace | Kind::Pod | Kind::PodTemplate | Kind::Service | Kind::ServiceAccount => false,
     }
 }
 

@@ -73,25 +73,6 @@ pub(crate) fn version() -> Value {
     })
 }
 
-/// The service under which a cluster's API is known to its pods. Services are no kind that is served, but programs read this
-/// one object to learn the cluster's address family (the upstream end-to-end suite does before its first case and gives up
-/// without it). It says what is true here: IPv4, and no virtual address.
-pub(crate) fn own_service() -> Value {
-    json!({
-        "kind": "Service", "apiVersion": "v1",
-        "metadata": {
-            "name": "kubernetes", "namespace": "default",
-            "labels": {"component": "apiserver", "provider": "kubernetes"},
-        },
-        "spec": {
-            "type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
-            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": "https"}],
-        },
-        "status": {"loadBalancer": {}},
-    })
-}
-
 /// `/`: for people.
 pub(crate) fn root() -> Value {
     let mut paths =

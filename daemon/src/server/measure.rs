@@ -70,8 +70,7 @@ fn labels(target: &Target, query: &str) -> Option<Labels> {
         | Target::GroupVersion { .. }
         | Target::OpenApiV2
         | Target::OpenApiIndex
-        | Target::OpenApiDocument(_)
-        | Target::OwnService => None,
+        | Target::OpenApiDocument(_) => None,
     }
 }
 

@@ -233,7 +233,6 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
         Target::OpenApiDocument(path) => {
             Ok(discovery::openapi_document(&app.documents, &path, &query, headers).unwrap_or_else(not_found))
         }
-        Target::OwnService => value(discovery::own_service()),
         Target::Metrics | Target::Resource(_) | Target::Review(_) => Err(Status::internal("not a document")),
     }
 }

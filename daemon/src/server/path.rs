@@ -34,8 +34,6 @@ pub(crate) enum Target {
     OpenApiIndex,
     /// `/openapi/v3/…`: the part after it.
     OpenApiDocument(String),
-    /// `/api/v1/namespaces/default/services/kubernetes`: not a resource, see [`super::discovery::own_service`].
-    OwnService,
     Resource(ResourceTarget),
     /// POST of a question that is answered and not stored.
     Review(ReviewTarget),
@@ -198,9 +196,6 @@ fn group_version(verb: Verb, group: &str, version: &str, rest: &[&str]) -> Resul
         let found = Target::Review(ReviewTarget(review));
         return if verb == Verb::Post { Ok(found) } else { Err(Refusal::MethodNotAllowed) };
     }
-    if group.is_empty() && verb == Verb::Get && rest == ["namespaces", "default", "services", "kubernetes"] {
-        return Ok(Target::OwnService);
-    }
     let find = |plural: &str| registry::find(group, version, plural).ok_or(Refusal::UnknownResource);
     let (resource, namespace, name, sub) = match rest {
         [] => {
@@ -300,7 +295,6 @@ mod tests {
         check("GET", "/api/v1", "GroupVersion { group: \"\", version: \"v1\" }");
         check("GET", "/openapi/v2", "OpenApiV2");
         check("GET", "/openapi/v3", "OpenApiIndex");
-        check("GET", "/api/v1/namespaces/default/services/kubernetes", "OwnService");
         check("GET", "/openapi/v3/apis/batch/v1", "OpenApiDocument(\"apis/batch/v1\")");
     }
 
@@ -338,9 +332,9 @@ mod tests {
         check("GET", "/apis/batch/v1/jobs/x", "UnknownResource");
         check("GET", "/apis/batch/v1/namespaces/a/jobs/x/scale", "UnknownResource");
         check("GET", "/api/v1/namespaces/a/nodes", "UnknownResource");
-        check("GET", "/api/v1/namespaces/a/services/kubernetes", "UnknownResource");
-        check("DELETE", "/api/v1/namespaces/default/services/kubernetes", "UnknownResource");
-        check("GET", "/api/v1/namespaces/default/services", "UnknownResource");
+        check("GET", "/api/v1/namespaces/a/deployments/kubernetes", "UnknownResource");
+        check("DELETE", "/api/v1/namespaces/default/deployments/kubernetes", "UnknownResource");
+        check("GET", "/api/v1/namespaces/default/deployments", "UnknownResource");
         check("GET", "/api/v1/namespaces/a//pods", "UnknownPath");
         check("GET", "/api/v1/namespaces/%ff/pods", "UnknownPath");
     }

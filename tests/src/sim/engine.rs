@@ -1,6 +1,7 @@
 //! One daemon's connection to the [`Machine`]: where answers get lost, calls take long, and the daemon dies in the middle of one.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -19,7 +20,8 @@ use futures_util::{
 use jiff::Timestamp;
 use jobd::{
     engine::{
-        Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, LogFrame, LogQuery, RegistryAuth,
+        Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, ListedNetwork, LogFrame,
+        LogQuery, RegistryAuth,
     },
     sys::Clock as _,
 };
@@ -329,6 +331,19 @@ impl Engine for ScriptedEngine {
         let pulled = self.machine().pull(image);
         // An error means that the machine is gone, and with it the question.
         pulled.await.unwrap_or_else(|_| Err(Error::Unreachable("connection closed".to_owned())))
+    }
+
+    // The workload has no pods with names; a network is nothing that could fail.
+    async fn ensure_network(&self, _name: &str, _labels: &BTreeMap<String, String>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn list_networks(&self, _label: &str) -> Result<Vec<ListedNetwork>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn remove_network(&self, _name: &str) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn load_image(&self, _archive: Bytes) -> Result<(), Error> {

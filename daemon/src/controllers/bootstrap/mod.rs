@@ -1,4 +1,4 @@
-//! What is there from the start: four namespaces, the node, and in each namespace the default service account and the
+//! What is there from the start: four namespaces, the node, the API's own service, and in each namespace the default service account and the
 //! server's certificate authority (W-185, W-190). The last two come back when somebody deletes them, as on any cluster.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -25,6 +25,8 @@ pub use node::NodeFacts;
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 const SERVICE_ACCOUNT: &str = "default";
 const ROOT_CA: &str = "kube-root-ca.crt";
+const OWN_SERVICE: &str = "kubernetes";
+const DEFAULT_NAMESPACE: &str = "default";
 
 /// Makes what is missing at a start, and tells the node anew. Afterwards the server may answer.
 ///
@@ -130,6 +132,23 @@ impl DefaultObjects {
         ensure_absent_is_made(&self.store, Kind::ServiceAccount, namespace, body, &self.random, now).await
     }
 
+    /// The name of the API: clients ask for it to see whether a cluster answers. Without an address, as no pod reaches us by one.
+    async fn ensure_own_service(&self, now: Now) -> Result<(), Error> {
+        let body = object(&json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {
+                "name": OWN_SERVICE, "namespace": DEFAULT_NAMESPACE,
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "clusterIP": "None",
+                "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443}],
+            },
+        }));
+        ensure_absent_is_made(&self.store, Kind::Service, DEFAULT_NAMESPACE, body, &self.random, now).await
+    }
+
     async fn ensure_root_ca(&self, namespace: &str, now: Now) -> Result<(), Error> {
         let data = json!({"ca.crt": self.ca_pem});
         let Some(stored) = self.store.get(&Key::new(Kind::ConfigMap, namespace, ROOT_CA)).await? else {
@@ -183,6 +202,11 @@ impl Controller for DefaultObjects {
             (Kind::ConfigMap, ChangeType::Modified | ChangeType::Deleted) if name == ROOT_CA => {
                 vec![change.key.namespace.clone()]
             }
+            (Kind::Service, ChangeType::Deleted)
+                if name == OWN_SERVICE && change.key.namespace == DEFAULT_NAMESPACE =>
+            {
+                vec![change.key.namespace.clone()]
+            }
             _ => Vec::new(),
         }
     }
@@ -190,10 +214,15 @@ impl Controller for DefaultObjects {
     async fn active(&self) -> Result<Vec<String>, Error> {
         let accounts = self.namespaces_with(Kind::ServiceAccount, SERVICE_ACCOUNT).await?;
         let authorities = self.namespaces_with(Kind::ConfigMap, ROOT_CA).await?;
+        let services = self.namespaces_with(Kind::Service, OWN_SERVICE).await?;
         let namespaces = list(&self.store, ListQuery::all(Kind::Namespace, CHUNK)).await?;
+        let lacks = |name: &String| {
+            let lacks_service = name == DEFAULT_NAMESPACE && !services.contains(name);
+            !accounts.contains(name) || !authorities.contains(name) || lacks_service
+        };
         // Only what lacks something is work: namespaces that have it all need no resync (I-11).
         let lacking = namespaces.into_iter().map(|namespace| namespace.key.name);
-        Ok(lacking.filter(|name| !accounts.contains(name) || !authorities.contains(name)).collect())
+        Ok(lacking.filter(lacks).collect())
     }
 
     async fn reconcile(&self, namespace: &String, now: Now) -> Result<Next, Error> {
@@ -204,6 +233,9 @@ impl Controller for DefaultObjects {
         }
         self.ensure_service_account(namespace, now).await?;
         self.ensure_root_ca(namespace, now).await?;
+        if namespace == DEFAULT_NAMESPACE {
+            self.ensure_own_service(now).await?;
+        }
         Ok(Next::Idle)
     }
 }

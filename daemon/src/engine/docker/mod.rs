@@ -4,7 +4,7 @@
 //! again after the engine was away (D-101).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -22,12 +22,14 @@ use jiff::Timestamp;
 use tokio::sync::RwLock;
 
 use super::{
-    Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, LogFrame, LogQuery, RegistryAuth,
+    Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, ListedNetwork, LogFrame, LogQuery,
+    RegistryAuth,
 };
 
 mod body;
 mod convert;
 mod errors;
+mod network;
 mod reference;
 
 use errors::Call;
@@ -207,6 +209,30 @@ impl Engine for DockerEngine {
                 std::future::ready(wanted)
             })
             .boxed())
+    }
+
+    async fn ensure_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Error> {
+        let client = self.client().await?;
+        match network::ensure(&client, name, labels).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(Call::Other, error).await),
+        }
+    }
+
+    async fn list_networks(&self, label: &str) -> Result<Vec<ListedNetwork>, Error> {
+        let client = self.client().await?;
+        match network::list(&client, label_filter(label)).await {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.failed(Call::Other, error).await),
+        }
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), Error> {
+        let client = self.client().await?;
+        match client.remove_network(name).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(Call::Other, error).await),
+        }
     }
 
     async fn inspect_image(&self, image: &str) -> Result<Image, Error> {
