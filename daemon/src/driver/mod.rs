@@ -36,6 +36,12 @@ use timer::{Alarm, Timer};
 /// disk's sync time bounds the throughput; too many only costs memory.
 pub const IN_FLIGHT_MAX: usize = 64;
 
+/// How many keys of any other controller are in flight while a punctual one has more than it can run.
+///
+/// Too many delay what was promised for a time (a thousand cron jobs of the same minute) behind what follows from it; too few let
+/// the rest stand still as long as that goes on.
+const IN_FLIGHT_BESIDE: usize = 8;
+
 /// How often everything active is looked at although nothing changed.
 ///
 /// Wake-ups make loops prompt, this makes them certain; it hides a lost wake-up for at most this long. Only while there
@@ -86,6 +92,8 @@ pub trait Controller: Send + Sync + 'static {
     const DUE_EVERY: Duration = Duration::ZERO;
     /// A key that waits for a time may be trying something again, which a look before that time does at once.
     const TRIES_AGAIN: bool = false;
+    /// Its keys come due at times that were promised: while more of them wait than can run, other controllers run a few keys only.
+    const PUNCTUAL: bool = false;
     type Key: Clone + Debug + Eq + Hash + Ord + Send + Sync + 'static;
 
     /// Which keys a change wakes. Carries no data: the loop reads the state again.
@@ -373,8 +381,15 @@ impl Driver {
     }
 
     fn spawn_ready(&self, tasks: &mut JoinSet<()>) {
-        for one in &self.loops {
-            while one.running() < IN_FLIGHT_MAX
+        self.spawn_some(tasks, true, IN_FLIGHT_MAX);
+        let is_late = self.loops.iter().any(|one| one.is_punctual() && one.ready() > 0);
+        self.spawn_some(tasks, false, if is_late { IN_FLIGHT_BESIDE } else { IN_FLIGHT_MAX });
+    }
+
+    /// Starts ready keys of the punctual controllers, or of the others, with at most so many of each in flight.
+    fn spawn_some(&self, tasks: &mut JoinSet<()>, punctual: bool, in_flight_max: usize) {
+        for one in self.loops.iter().filter(|one| one.is_punctual() == punctual) {
+            while one.running() < in_flight_max
                 && let Some(run) = Arc::clone(one).start(0, &self.clock)
             {
                 tasks.spawn(async move {

@@ -81,6 +81,8 @@ impl<K> Shared<K> {
 pub(super) trait Loop: Send + Sync {
     fn ready(&self) -> usize;
     fn running(&self) -> usize;
+    /// See [`Controller::PUNCTUAL`].
+    fn is_punctual(&self) -> bool;
     /// Wakes the keys that a change concerns.
     fn notice(&self, change: &Change);
     /// Wakes every key with active work and answers how many there are.
@@ -154,7 +156,7 @@ impl<C: Controller> Slot<C> {
         }
         // What is written while the store reads moves the alarm itself, so it must be off before.
         *self.due() = (Due::At(None), Some(now.wall));
-        let (objects, next) = match self.store.due(kind, now.wall, DUE_MAX).await {
+        let (objects, next) = match self.store.due_keys(kind, now.wall, DUE_MAX).await {
             Ok(found) => found,
             Err(error) => {
                 self.due().0 = Due::Unknown;
@@ -163,7 +165,7 @@ impl<C: Controller> Slot<C> {
         };
         {
             let mut queue = self.queue();
-            for key in objects.iter().filter_map(|object| self.controller.due_key(&object.key)) {
+            for key in objects.iter().filter_map(|object| self.controller.due_key(object)) {
                 queue.wake_unless_backing_off(key);
             }
         }
@@ -222,6 +224,10 @@ impl<C: Controller> Loop for Slot<C> {
 
     fn running(&self) -> usize {
         self.queue().running()
+    }
+
+    fn is_punctual(&self) -> bool {
+        C::PUNCTUAL
     }
 
     fn notice(&self, change: &Change) {

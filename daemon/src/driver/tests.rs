@@ -298,3 +298,56 @@ async fn runs_until_shutdown_with_many_keys_in_flight_each_serially() {
     let most = most.load(Ordering::SeqCst);
     assert!((2..=IN_FLIGHT_MAX).contains(&most), "{most} at once");
 }
+
+/// Runs of a controller that do not end; each starts one.
+struct Held<const PUNCTUAL: bool>;
+
+impl<const PUNCTUAL: bool> Controller for Held<PUNCTUAL> {
+    const NAME: &'static str = "held";
+    const PUNCTUAL: bool = PUNCTUAL;
+    type Key = usize;
+
+    fn wakes(&self, _change: &Change) -> Vec<usize> {
+        Vec::new()
+    }
+
+    async fn active(&self) -> Result<Vec<usize>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn reconcile(&self, _key: &usize, _now: Now) -> Result<Next, Error> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn what_is_promised_for_a_time_goes_before_the_rest_and_the_rest_goes_on() {
+    let world = World::new().await;
+    let mut driver = world.driver;
+    let others = driver.add(Held::<false>);
+    let punctual = driver.add(Held::<true>);
+    let mut tasks = JoinSet::new();
+    let mut running = |driver: &Driver| {
+        driver.spawn_ready(&mut tasks);
+        let [others, punctual] = driver.loops.as_slice() else { panic!("two controllers") };
+        (punctual.running(), others.running())
+    };
+    // As many as can run: nothing of it waits, so the others need not.
+    (0..IN_FLIGHT_MAX).for_each(|key| punctual.wake(key));
+    (0..20).for_each(|key| others.wake(key));
+    assert_eq!(running(&driver), (IN_FLIGHT_MAX, 20));
+    // More than can run: the others get few places, and these at once.
+    punctual.wake(IN_FLIGHT_MAX);
+    (20..100).for_each(|key| others.wake(key));
+    assert_eq!(running(&driver), (IN_FLIGHT_MAX, 20));
+
+    let world = World::new().await;
+    let mut driver = world.driver;
+    let others = driver.add(Held::<false>);
+    let punctual = driver.add(Held::<true>);
+    (0..1000).for_each(|key| {
+        punctual.wake(key);
+        others.wake(key);
+    });
+    assert_eq!(running(&driver), (IN_FLIGHT_MAX, IN_FLIGHT_BESIDE));
+}

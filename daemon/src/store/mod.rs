@@ -481,12 +481,20 @@ impl Store {
         self.inner.readers.versions(revisions).await
     }
 
-    /// A cron job, when it is due, and the jobs that it controls, read in the same transaction.
+    /// Cron jobs, when each is due, and the jobs that it controls, all read in the same transaction; none for what is not there.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn cron_job_snapshot(&self, key: &Key) -> Result<Option<CronJobSnapshot>, Error> {
-        self.inner.readers.cron_job_snapshot(key).await
+    pub async fn cron_job_snapshots(&self, keys: &[Key]) -> Result<Vec<Option<CronJobSnapshot>>, Error> {
+        self.inner.readers.cron_job_snapshots(keys).await
+    }
+
+    /// Which of these objects, each named by key and uid, are not there or are being deleted: their places in the list, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn gone_or_going(&self, objects: &[(&Key, &str)]) -> Result<Vec<usize>, Error> {
+        self.inner.readers.gone_or_going(objects).await
     }
 
     /// Objects of any kind with an owner reference to this uid.
@@ -528,6 +536,19 @@ impl Store {
     /// When the database fails.
     pub async fn due(&self, kind: Kind, now: Timestamp, max: usize) -> Result<(Vec<Stored>, Option<Timestamp>), Error> {
         self.inner.readers.due(kind, now, max).await
+    }
+
+    /// The same by key, without reading the objects.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn due_keys(
+        &self,
+        kind: Kind,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<Key>, Option<Timestamp>), Error> {
+        self.inner.readers.due_keys(kind, now, max).await
     }
 
     /// All attempts of a pod, oldest first.

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use jobd_api::registry::Kind;
+use serde_json::{Value, json};
 use sqlx::{
     QueryBuilder, Row as _, Sqlite, SqlitePool,
     sqlite::{SqlitePoolOptions, SqliteRow},
@@ -65,18 +66,34 @@ pub(super) const DUE: &str = "\
     SELECT * FROM (SELECT kind, namespace, name, NULL, NULL, due_at FROM objects \
     WHERE kind = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1)";
 
-/// The cron job (part 0) with the time of its timer, and the jobs that it controls (1).
-const CRON_JOB_SNAPSHOT: &str = "\
-    WITH cron_job AS MATERIALIZED ( \
-        SELECT o.uid, o.namespace, o.name, o.revision, v.body, o.due_at \
-        FROM objects o JOIN versions v ON v.revision = o.revision \
-        WHERE o.kind = 'cronjobs' AND o.namespace = ?1 AND o.name = ?2) \
-    SELECT 0, 'cronjobs', namespace, name, revision, body, due_at FROM cron_job \
+/// The same without bodies. The row of the next has no key.
+pub(super) const DUE_KEYS: &str = "\
+    SELECT * FROM (SELECT namespace, name, due_at FROM objects WHERE kind = ?1 AND due_at <= ?2 \
+    ORDER BY due_at, id LIMIT ?3) \
     UNION ALL \
-    SELECT 1, o.kind, o.namespace, o.name, o.revision, v.body, NULL \
+    SELECT * FROM (SELECT NULL, NULL, due_at FROM objects WHERE kind = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1)";
+
+/// Cron jobs (part 0) with the time of their timers, and the jobs that they control (1). ?1: pairs of namespace and name as JSON; each
+/// row begins with the place of its pair.
+pub(super) const CRON_JOB_SNAPSHOTS: &str = "\
+    WITH cron_job AS MATERIALIZED ( \
+        SELECT k.key AS place, o.uid, o.namespace, o.name, o.revision, v.body, o.due_at \
+        FROM json_each(?1) k \
+        CROSS JOIN objects o ON o.kind = 'cronjobs' AND o.namespace = k.value ->> 0 AND o.name = k.value ->> 1 \
+        JOIN versions v ON v.revision = o.revision) \
+    SELECT place, 0, 'cronjobs', namespace, name, revision, body, due_at FROM cron_job \
+    UNION ALL \
+    SELECT cron_job.place, 1, o.kind, o.namespace, o.name, o.revision, v.body, NULL \
     FROM cron_job CROSS JOIN owners w ON w.owner_uid = cron_job.uid CROSS JOIN objects o ON o.id = w.object \
     JOIN versions v ON v.revision = o.revision \
     WHERE o.kind = 'jobs' AND o.namespace = cron_job.namespace AND o.controller_uid = cron_job.uid";
+
+/// The places of those objects (?1: kind, namespace, name and uid as JSON) that are not there or are being deleted.
+pub(super) const GONE_OR_GOING: &str = "\
+    SELECT k.key FROM json_each(?1) k WHERE NOT EXISTS ( \
+        SELECT 1 FROM objects o WHERE o.kind = k.value ->> 0 AND o.namespace = k.value ->> 1 AND o.name = k.value ->> 2 \
+        AND +o.uid = k.value ->> 3 AND o.deleting = 0) \
+    ORDER BY k.key";
 
 const CHANGES: &str = "\
     SELECT v.kind, v.namespace, v.name, v.revision, v.body, v.deleted, v.facts, v.previous, p.body \
@@ -164,32 +181,44 @@ impl Readers {
 
     pub(super) async fn versions(&self, revisions: &[Revision]) -> Result<Vec<Stored>, Error> {
         let revisions: Vec<i64> = revisions.iter().map(|revision| revision.0).collect();
-        let query = sqlx::query(VERSIONS).bind(serde_json::Value::from(revisions).to_string());
+        let query = sqlx::query(VERSIONS).bind(Value::from(revisions).to_string());
         let rows = query.fetch_all(&self.pool).await;
         let objects = rows.and_then(|rows| rows.iter().map(|row| stored(row, 0)).collect());
         objects.map_err(|error| self.error(error))
     }
 
-    pub(super) async fn cron_job_snapshot(&self, key: &Key) -> Result<Option<CronJobSnapshot>, Error> {
+    /// In the order of the keys; none for those that are not there.
+    pub(super) async fn cron_job_snapshots(&self, keys: &[Key]) -> Result<Vec<Option<CronJobSnapshot>>, Error> {
         let read = async {
-            let mut cron_job = None;
-            let mut jobs = Vec::new();
-            let query = sqlx::query(CRON_JOB_SNAPSHOT).bind(&key.namespace).bind(&key.name);
+            let pairs: Vec<_> = keys.iter().map(|key| json!([key.namespace, key.name])).collect();
+            let mut cron_jobs: Vec<Option<(Stored, Option<i64>)>> = vec![None; keys.len()];
+            let mut jobs: Vec<Vec<Stored>> = vec![Vec::new(); keys.len()];
+            let query = sqlx::query(CRON_JOB_SNAPSHOTS).bind(Value::Array(pairs).to_string());
             for row in query.fetch_all(&self.pool).await? {
-                let object = stored(&row, 1)?;
-                match row.try_get::<i64, _>(0)? {
-                    0 => cron_job = Some((object, row.try_get::<Option<i64>, _>(6)?)),
+                let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(usize::MAX);
+                let (Some(cron_job), Some(jobs)) = (cron_jobs.get_mut(place), jobs.get_mut(place)) else { continue };
+                let object = stored(&row, 2)?;
+                match row.try_get::<i64, _>(1)? {
+                    0 => *cron_job = Some((object, row.try_get(7)?)),
                     _ => jobs.push(object),
                 }
             }
-            jobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-            Ok(cron_job.map(|(cron_job, due_at)| CronJobSnapshot {
-                cron_job,
-                due_at: due_at.map(facts::from_nanoseconds),
-                jobs,
-            }))
+            let snapshots = cron_jobs.into_iter().zip(jobs).map(|(cron_job, mut jobs)| {
+                let (cron_job, due_at) = cron_job?;
+                jobs.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+                Some(CronJobSnapshot { cron_job, due_at: due_at.map(facts::from_nanoseconds), jobs })
+            });
+            Ok(snapshots.collect())
         };
         read.await.map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn gone_or_going(&self, objects: &[(&Key, &str)]) -> Result<Vec<usize>, Error> {
+        let asked = objects.iter().map(|(key, uid)| json!([key.kind.as_str(), key.namespace, key.name, uid]));
+        let asked = Value::Array(asked.collect()).to_string();
+        let places = sqlx::query_scalar(GONE_OR_GOING).bind(asked).fetch_all(&self.pool).await;
+        let places: Vec<i64> = places.map_err(|error| self.error(error))?;
+        Ok(places.into_iter().filter_map(|place| usize::try_from(place).ok()).collect())
     }
 
     pub(super) async fn dependents(&self, owner_uid: &str) -> Result<Vec<Stored>, Error> {
@@ -211,7 +240,7 @@ impl Readers {
     }
 
     pub(super) async fn ownerless(&self, after: &str, max: usize) -> Result<Vec<String>, Error> {
-        let kinds = serde_json::Value::from(Kind::ALL.map(Kind::as_str).to_vec()).to_string();
+        let kinds = Value::from(Kind::ALL.map(Kind::as_str).to_vec()).to_string();
         let query = sqlx::query_scalar(OWNERLESS).bind(kinds).bind(after).bind(clamp(max));
         query.fetch_all(&self.pool).await.map_err(|error| self.error(error))
     }
@@ -242,6 +271,35 @@ impl Readers {
                 due.truncate(max);
             }
             Ok((due.into_iter().map(|(_, object)| object).collect(), next.map(facts::from_nanoseconds)))
+        };
+        read.await.map_err(|error| self.error(error))
+    }
+
+    pub(super) async fn due_keys(
+        &self,
+        kind: Kind,
+        now: Timestamp,
+        max: usize,
+    ) -> Result<(Vec<Key>, Option<Timestamp>), Error> {
+        let read = async {
+            let query = sqlx::query(DUE_KEYS)
+                .bind(kind.as_str())
+                .bind(facts::to_nanoseconds(now))
+                .bind(clamp(max.saturating_add(1)));
+            let (mut due, mut next) = (Vec::new(), None);
+            for row in query.fetch_all(&self.pool).await? {
+                let at: i64 = row.try_get(2)?;
+                match row.try_get(0)? {
+                    Some(namespace) => due.push((at, Key { kind, namespace, name: row.try_get(1)? })),
+                    None => next = Some(at),
+                }
+            }
+            due.sort_by_key(|(at, _)| *at);
+            if let Some((at, _)) = due.get(max) {
+                next = Some(*at);
+                due.truncate(max);
+            }
+            Ok((due.into_iter().map(|(_, key)| key).collect(), next.map(facts::from_nanoseconds)))
         };
         read.await.map_err(|error| self.error(error))
     }

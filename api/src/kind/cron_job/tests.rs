@@ -30,6 +30,7 @@ fn with_job(spec: Value) -> Value {
     whole
 }
 
+/// C-201, C-202, C-203, C-204, C-205, C-206, C-207, C-208.
 #[test]
 fn c201_to_c208_only_these_fields_have_defaults() {
     let made = STORY.creates(with_job(json!({"podFailurePolicy": {"rules": [
@@ -52,6 +53,7 @@ fn c201_to_c208_only_these_fields_have_defaults() {
     assert_eq!(made.get(&["metadata", "labels"]), None);
 }
 
+/// C-209
 #[test]
 fn c209_status_is_the_controllers_and_generation_counts_specs() {
     let mut body = cron_job(json!({}));
@@ -66,6 +68,7 @@ fn c209_status_is_the_controllers_and_generation_counts_specs() {
     assert_eq!(updated.get(&["metadata", "generation"]), Some(&json!(2)));
 }
 
+/// C-301
 #[test]
 fn c301_names_leave_room_for_the_minute() {
     let named = |length| {
@@ -83,6 +86,7 @@ fn c301_names_leave_room_for_the_minute() {
     );
 }
 
+/// C-302, C-303, C-304, C-315, C-407.
 #[test]
 fn c302_to_c304_schedules() {
     let check = |schedule: &str, want: &[&str]| STORY.refuses(cron_job(json!({"schedule": schedule})), want);
@@ -119,6 +123,7 @@ fn check_update(old_schedule: &str, change: Value, want: &[&str]) -> Vec<String>
     CronJobRules.warnings(&new, Some(&old))
 }
 
+/// C-104, C-304.
 #[test]
 fn s8_updates_around_zones_in_schedules() {
     let zoned = "TZ=UTC 0 * * * *";
@@ -147,6 +152,7 @@ fn s8_updates_around_zones_in_schedules() {
     assert!(check_update(zoned, json!({"schedule": plain, "timeZone": "UTC"}), &[]).is_empty());
 }
 
+/// C-306, C-307, C-308, C-309.
 #[test]
 fn c306_to_c309_zones() {
     for zone in ["UTC", "America/New_York", "Etc/GMT+5", "America/Argentina/Buenos_Aires"] {
@@ -161,6 +167,11 @@ fn c306_to_c309_zones() {
         ("-x", vec!["unknown time zone -x"]),
         ("America//X", vec!["unknown time zone America//X"]),
         ("America/North_Dakota_X", vec!["unknown time zone America/North_Dakota_X"]),
+        (".", vec!["unknown time zone ."]),
+        ("Europe/./Berlin", vec!["unknown time zone Europe/./Berlin"]),
+        ("/UTC", vec!["unknown time zone /UTC"]),
+        ("Europe/Berlin ", vec!["unknown time zone Europe/Berlin "]),
+        ("Zürich", vec!["unknown time zone Zürich"]),
         ("Local", vec![local]),
         ("LOCAL", vec![local, "unknown time zone LOCAL"]),
     ] {
@@ -175,6 +186,7 @@ fn c306_to_c309_zones() {
     assert!(CronJobRules.validate(&old, Some((&old, Part::Main))).is_empty());
 }
 
+/// C-305, C-310, C-314.
 #[test]
 fn c305_c310_c314_numbers_and_policies() {
     STORY.creates(cron_job(
@@ -194,6 +206,51 @@ fn c305_c310_c314_numbers_and_policies() {
     );
 }
 
+/// All that is wrong is told at once, in the order of the rules (section 3).
+#[test]
+fn the_rules_are_told_in_their_order() {
+    let mut body = cron_job(json!({
+        "schedule": "60 * * * *", "startingDeadlineSeconds": -1, "timeZone": "", "concurrencyPolicy": "Never",
+        "successfulJobsHistoryLimit": -1, "failedJobsHistoryLimit": -1,
+    }));
+    body["metadata"]["name"] = "A".into();
+    body["spec"]["jobTemplate"]["spec"]["backoffLimit"] = json!(-1);
+    let details = STORY.fails(body).details.unwrap();
+    let fields: Vec<_> =
+        details["causes"].as_array().unwrap().iter().map(|cause| cause["field"].as_str().unwrap()).collect();
+    assert_eq!(
+        fields,
+        [
+            "metadata.name",
+            "spec.schedule",
+            "spec.startingDeadlineSeconds",
+            "spec.timeZone",
+            "spec.concurrencyPolicy",
+            "spec.jobTemplate.spec.backoffLimit",
+            "spec.successfulJobsHistoryLimit",
+            "spec.failedJobsHistoryLimit",
+        ]
+    );
+}
+
+/// C-101, C-102.
+#[test]
+fn c101_names_verbs_and_selectors() {
+    let resource = crate::registry::Kind::CronJob.resource();
+    assert_eq!(
+        (resource.plural, resource.singular, resource.kind, resource.short_names, resource.categories),
+        ("cronjobs", "cronjob", "CronJob", &["cj"][..], &["all"][..])
+    );
+    assert!(resource.namespaced);
+    let made = STORY.creates(cron_job(json!({})));
+    assert_eq!(CronJobRules.field(&made, "metadata.name").as_deref(), Some("a"));
+    assert_eq!(CronJobRules.field(&made, "metadata.namespace").as_deref(), Some(made.namespace()));
+    for other in ["spec.suspend", "status.successful", "spec.schedule"] {
+        assert_eq!(CronJobRules.field(&made, other), None, "{other}");
+    }
+}
+
+/// C-311, C-312, C-313, C-315.
 #[test]
 fn c311_to_c313_the_template_is_checked_as_a_job_is() {
     let check = |spec: Value, want: &[&str]| STORY.refuses(with_job(spec), want);
@@ -221,6 +278,7 @@ fn c311_to_c313_the_template_is_checked_as_a_job_is() {
     STORY.creates(body);
 }
 
+/// C-104
 #[test]
 fn c104_warnings_name_the_templates_path() {
     let mut body = cron_job(json!({}));
@@ -233,6 +291,7 @@ fn c104_warnings_name_the_templates_path() {
     assert!(warnings[1].starts_with("spec.jobTemplate.spec.template.spec.containers[0].env[1]"), "{warnings:?}");
 }
 
+/// C-103
 #[test]
 fn c102_only_name_and_namespace_are_selectable() {
     let made = STORY.creates(cron_job(json!({})));

@@ -19,7 +19,7 @@ use super::{
     super::job::plan::{Event, Refusal},
     history, jobs,
     plan::{Plan, Waiting},
-    runs::{Choice, Runs},
+    runs::{Choice, MISSED_MAX, Passed, Runs},
     snapshot::{End, Snapshot, lists},
 };
 
@@ -141,7 +141,7 @@ fn run_if_due(
     let runs = Runs { schedule: &schedule, zone: zone.as_ref().unwrap_or(local), since: seen.since() };
     plan.next = runs.timer(now);
     let deadline = spec.starting_deadline_seconds.map(SignedDuration::from_secs);
-    let Choice { run, too_many, late } = match runs.choose(deadline, now) {
+    let Choice { run, too_many } = match runs.choose(deadline, now) {
         Ok(choice) => choice,
         Err(error) => {
             plan.next = None;
@@ -157,12 +157,9 @@ fn run_if_due(
         let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
         plan.events.push(Event::warning("TooManyMissedTimes", message));
     }
-    // a time that passes unused is told of once, by the look for which its timer was set.
-    if let Some(late) = late
-        && seen.due_at.is_some_and(|due| due <= now)
-    {
-        let time = late.strftime("%a, %d %b %Y %H:%M:%S +0000");
-        plan.events.push(Event::warning("MissSchedule", format!("Missed scheduled time to start a job: {time}")));
+    // times that pass unused are told of once, by the look for which the timer was set.
+    if let Some(passed) = seen.due_at.and_then(|due| runs.passed(due, run, now)) {
+        plan.events.push(Event::warning("MissSchedule", missed(passed)));
     }
     let Some(run) = run else { return };
     let name = jobs::name(seen.name(), run);
@@ -185,6 +182,17 @@ fn run_if_due(
         Some(_) | None => {}
     }
     start(seen, run, zone.as_ref(), status, plan, make);
+}
+
+/// C-1411; of several times the last, with what the baseline has no words for.
+fn missed(Passed { first, last, count }: Passed) -> String {
+    let show = |time: Timestamp| time.strftime("%a, %d %b %Y %H:%M:%S +0000");
+    let more = match count {
+        1 => String::new(),
+        MISSED_MAX => format!(" ({MISSED_MAX} or more times since {})", show(first)),
+        count => format!(" ({count} times since {})", show(first)),
+    };
+    format!("Missed scheduled time to start a job: {}{more}", show(last))
 }
 
 /// Step 12: the job and what the status says of it, or an entry for one that is there already (C-905).

@@ -3,6 +3,9 @@
 //! This file observes and commits; every rule is in a file beside it ([`decide`] first). Owns a cron job's `status`, the jobs it creates,
 //! and its stored due time, which is its timer (C-711): a cron job that waits costs no memory and no CPU (I-5, I-11).
 //!
+//! A thousand of them are due at the same minute, so a run costs one look: their reads are shared ([`reads`]), and what the look
+//! itself has written does not ask for another ([`Own`]).
+//!
 //! A run is created exactly once: its job's name says the minute (C-901) and must be free, and job, `lastScheduleTime` and due time are
 //! written together or not at all.
 
@@ -27,10 +30,11 @@ use super::{
     job::plan::Refusal,
 };
 use crate::{
-    driver::{Controller, Error, Next},
+    driver::{Controller, Error, Next, Own},
+    failpoint,
     metrics::controllers as metrics,
     recorder::Recorder,
-    store::{self, Change, ChangeType, CronJobSnapshot, Key, ListQuery, Store, Stored},
+    store::{self, Change, ChangeType, CronJobSnapshot, Key, ListQuery, Revision, Store, Stored, Write},
     sys::{Now, SharedRandom},
 };
 
@@ -39,11 +43,13 @@ pub mod decide;
 pub mod history;
 pub mod jobs;
 pub mod plan;
+mod reads;
 pub mod runs;
 pub mod snapshot;
 
 use decide::decide;
 use plan::Plan;
+use reads::Reads;
 use snapshot::{Child, Snapshot};
 
 /// How often a look is repeated at once because somebody else wrote in between. Then the driver takes over.
@@ -58,6 +64,8 @@ pub struct CronJobController {
     recorder: Arc<Recorder>,
     random: Arc<SharedRandom>,
     local: TimeZone,
+    reads: Reads,
+    own: Own<Key>,
     memory: Mutex<Memory>,
 }
 
@@ -73,7 +81,7 @@ impl CronJobController {
     #[must_use]
     pub fn new(store: Store, recorder: Arc<Recorder>, random: Arc<SharedRandom>, local: TimeZone) -> Self {
         let memory = Mutex::new(Memory { edited: BTreeMap::new(), everything: true });
-        Self { store, recorder, random, local, memory }
+        Self { store, recorder, random, local, reads: Reads::default(), own: Own::default(), memory }
     }
 
     fn memory<T>(&self, f: impl FnOnce(&mut Memory) -> T) -> T {
@@ -85,7 +93,7 @@ impl CronJobController {
         let mut obstacle = None;
         let mut tries = 0;
         loop {
-            let Some(found) = self.store.cron_job_snapshot(key).await? else {
+            let Some(found) = self.reads.snapshot(&self.store, key).await? else {
                 self.memory(|memory| memory.edited.remove(key));
                 return Ok(Next::Idle);
             };
@@ -176,10 +184,19 @@ impl CronJobController {
         let mut request = commit::request(found, strays, plan, now)?;
         let specs = plan.events.iter().map(|event| commit::event_spec(found, uid, event));
         request.writes.extend(specs.filter_map(|spec| self.recorder.record(&spec, now)));
-        self.store.write(request).await?;
+        let kinds: Vec<Kind> = request.writes.iter().filter_map(written).collect();
+        if plan.create.is_some() {
+            failpoint::hit("cron_job.before_run");
+        }
+        let written = self.store.write(request).await?;
+        if plan.create.is_some() {
+            failpoint::hit("cron_job.after_run");
+        }
         if let (Some(_), Some(run)) = (&plan.create, plan.status.as_ref().and_then(|s| s.last_schedule_time.as_ref())) {
             metrics::cron_job_ran(Duration::try_from(now.wall.duration_since(run.0)).unwrap_or_default()); // C-1501
         }
+        let counted = written.revisions.into_iter().zip(kinds).filter(|(_, kind)| *kind != Kind::Event);
+        self.own.add(&found.cron_job.key, &counted.map(|(revision, _)| revision).collect::<Vec<_>>());
         Ok(())
     }
 
@@ -203,6 +220,7 @@ impl CronJobController {
 impl Controller for CronJobController {
     const NAME: &'static str = "cronjob";
     const DUE: Option<Kind> = Some(Kind::CronJob);
+    const PUNCTUAL: bool = true;
     type Key = Key;
 
     fn wakes(&self, change: &Change) -> Vec<Key> {
@@ -254,13 +272,29 @@ impl Controller for CronJobController {
         });
     }
 
+    fn take_own(&self, key: &Key) -> Vec<Revision> {
+        self.own.take(key)
+    }
+
     async fn reconcile(&self, key: &Key, now: Now) -> Result<Next, Error> {
         self.look(key, now).await
     }
 }
 
 fn read(jobs: &[Stored]) -> Result<Vec<Child>, Error> {
-    jobs.iter().map(|stored| Ok(Child::read(&stored.typed()?))).collect()
+    let child = |stored: &Stored| {
+        Child::read(&stored.body)
+            .map_err(|error| store::Error::Damaged { key: stored.key.clone(), reason: error.to_string() }.into())
+    };
+    jobs.iter().map(child).collect()
+}
+
+/// The kind of the object that a write changes.
+fn written(write: &Write) -> Option<Kind> {
+    match write {
+        Write::Put { key, .. } | Write::Delete { key, .. } => Some(key.kind),
+        Write::Due { .. } | Write::Attempt(_) | Write::ForgetAttempts { .. } => None,
+    }
 }
 
 /// When to look again. A refused job is an error, so that the driver backs off (C-602).

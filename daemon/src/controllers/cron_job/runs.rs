@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use jobd_api::cron::Schedule;
 
 /// From how many missed times on there is a warning (C-705).
-const MISSED_MAX: i64 = 100;
+pub const MISSED_MAX: i64 = 100;
 
 /// How long after a scheduled time the timer fires (C-711): a clock that is read a little early must not miss its time.
 const LATE: SignedDuration = SignedDuration::from_millis(100);
@@ -26,8 +26,15 @@ pub struct Choice {
     pub run: Option<Timestamp>,
     /// More than 100 were missed, by the baseline's estimate (C-705, C-1701).
     pub too_many: bool,
-    /// There was one, but its starting deadline has passed (C-706).
-    pub late: Option<Timestamp>,
+}
+
+/// Scheduled times that passed without a run and were not told of yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// How many they are; not counted further than [`MISSED_MAX`].
+    pub count: i64,
 }
 
 /// The schedule's times cannot be told apart, or never come (C-704).
@@ -45,9 +52,6 @@ impl Runs<'_> {
         let earliest = if self.schedule.is_interval() { self.since } else { self.since.max(limit) };
         let mut choice = self.most_recent(earliest, now)?;
         choice.run = choice.run.filter(|run| *run > limit);
-        if choice.run.is_none() {
-            choice.late = self.latest(now);
-        }
         Ok(choice)
     }
 
@@ -67,13 +71,33 @@ impl Runs<'_> {
         let missed = now.duration_since(first).as_secs() / step + 1;
         // C-1701: the true latest one, where the baseline looks at the end of an estimate.
         let run = self.schedule.latest(earliest, now, self.zone);
-        Ok(Choice { run, too_many: missed > MISSED_MAX, late: None })
+        Ok(Choice { run, too_many: missed > MISSED_MAX })
     }
 
     /// The most recent time up to now, whether it may still start or not.
     #[must_use]
     pub fn latest(&self, now: Timestamp) -> Option<Timestamp> {
         self.schedule.latest(self.since, now, self.zone)
+    }
+
+    /// The times that passed since the timer was set, but for the one that is run; none when there are none, as is usual.
+    ///
+    /// `due` is the stored time of the timer. It moves on with every look, so that no restart makes a time be told of twice.
+    #[must_use]
+    pub fn passed(&self, due: Timestamp, run: Option<Timestamp>, now: Timestamp) -> Option<Passed> {
+        let first = due.checked_sub(LATE).ok().filter(|first| *first <= now && Some(*first) != run)?;
+        let is_before = |time: &Timestamp| *time <= now && run.is_none_or(|run| *time < run);
+        let times = std::iter::successors(Some(first), |time| self.schedule.next(*time, self.zone));
+        let (mut last, mut count) = (first, 0);
+        for time in times.take_while(is_before).take(usize::try_from(MISSED_MAX).unwrap_or_default()) {
+            last = time;
+            count += 1;
+        }
+        if count == MISSED_MAX {
+            let end = run.map_or(Ok(now), |run| run.checked_sub(SignedDuration::from_secs(1))).unwrap_or(now);
+            last = self.schedule.latest(last, end, self.zone).unwrap_or(last);
+        }
+        (count > 0).then_some(Passed { first, last, count })
     }
 
     /// When to look again (C-711); none when no time ever comes.

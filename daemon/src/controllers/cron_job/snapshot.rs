@@ -1,10 +1,16 @@
 //! What a decision about a cron job rests on, reduced to what the rules look at.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job},
-    core::v1::ObjectReference,
+use k8s_openapi::{
+    api::{
+        batch::v1::{CronJob, CronJobSpec, CronJobStatus},
+        core::v1::ObjectReference,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
 };
+use serde::Deserialize;
 
 /// A job that the cron job controls, or lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,21 +41,57 @@ impl End {
 }
 
 impl Child {
-    #[must_use]
-    pub fn read(job: &Job) -> Self {
-        let status = job.status.as_ref();
+    /// Reads the fields of a stored job that the rules look at, and not the rest: a cron job's whole history is read at each look.
+    ///
+    /// # Errors
+    /// When the body is damaged.
+    pub fn read(body: &str) -> Result<Self, serde_json::Error> {
+        let Body { metadata, status } = serde_json::from_str(body)?;
         let has = |end: &End| {
-            let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-            conditions.any(|condition| condition.type_ == end.as_str() && condition.status == "True")
+            status.conditions.iter().any(|condition| condition.kind == end.as_str() && condition.status == "True")
         };
-        Self {
-            name: job.metadata.name.clone().unwrap_or_default(),
-            uid: job.metadata.uid.clone().unwrap_or_default(),
-            started: status.and_then(|status| status.start_time.as_ref()).map(|time| time.0),
-            completed: status.and_then(|status| status.completion_time.as_ref()).map(|time| time.0),
+        Ok(Self {
+            name: metadata.name.into_owned(),
+            uid: metadata.uid.into_owned(),
+            started: status.start_time.map(|time| time.0),
+            completed: status.completion_time.map(|time| time.0),
             end: [End::Complete, End::Failed].into_iter().find(has),
-        }
+        })
     }
+}
+
+/// The part of a stored job's body that [`Child`] comes from.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+    #[serde(borrow, default)]
+    status: Status<'a>,
+}
+
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status<'a> {
+    start_time: Option<Time>,
+    completion_time: Option<Time>,
+    #[serde(borrow)]
+    conditions: Vec<Condition<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Condition<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
 }
 
 /// One look at a cron job.

@@ -1,11 +1,15 @@
 //! Garbage collection by owner references, for all kinds (J-2003 to J-2005, W-99 to W-101).
 //!
 //! The key is an owner, not a dependent: a job's thousand new pods are one look at the job, and a deleted job is one
-//! pass over its pods. Nothing is held in memory but the queue.
+//! pass over its pods. Nothing is held in memory but the queue, and whom new dependents named until they are looked for: together,
+//! since nearly all of them are there.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jobd_api::registry::{self, Kind};
@@ -26,6 +30,8 @@ use decide::{FOREGROUND, Fate, ORPHAN, OwnerState, blocks, decide, decide_foregr
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GarbageKey {
     Owner(OwnerKey),
+    /// The owners that new dependents name: one may be gone or going already.
+    OfNewDependents,
     /// Everything that names an owner, once after a start: a crash may have come between an owner's deletion and ours.
     Leftovers,
 }
@@ -42,6 +48,8 @@ const CHUNK: usize = 256;
 
 pub struct Garbage {
     store: Store,
+    /// Owners that new dependents name and that were not looked for yet.
+    unseen: Mutex<BTreeSet<OwnerKey>>,
     /// The leftovers of the time before this start were collected.
     swept: AtomicBool,
 }
@@ -49,7 +57,38 @@ pub struct Garbage {
 impl Garbage {
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, swept: AtomicBool::new(false) }
+        Self { store, unseen: Mutex::default(), swept: AtomicBool::new(false) }
+    }
+
+    fn unseen<T>(&self, f: impl FnOnce(&mut BTreeSet<OwnerKey>) -> T) -> T {
+        f(&mut self.unseen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks for the owners that new dependents name, many in one read, and collects from those that are gone or going.
+    async fn look_for_owners(&self, now: Now) -> Result<(), Error> {
+        loop {
+            let owners: Vec<OwnerKey> = self.unseen(|unseen| {
+                let rest = unseen.iter().nth(CHUNK).cloned().map(|first| unseen.split_off(&first));
+                std::mem::replace(unseen, rest.unwrap_or_default()).into_iter().collect()
+            });
+            if owners.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.collect_where_needed(&owners, now).await {
+                self.unseen(|unseen| unseen.extend(owners));
+                return Err(error);
+            }
+        }
+    }
+
+    async fn collect_where_needed(&self, owners: &[OwnerKey], now: Now) -> Result<(), Error> {
+        let named: Vec<_> = owners.iter().map(|owner| (&owner.key, owner.uid.as_str())).collect();
+        for place in self.store.gone_or_going(&named).await? {
+            if let Some(owner) = owners.get(place) {
+                self.collect(owner, now).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How an owner stands now.
@@ -234,7 +273,8 @@ impl Controller for Garbage {
         match change.change_type {
             ChangeType::Created => {
                 if !change.index.owner_uids.is_empty() {
-                    keys.extend(owner_keys(namespace, &owners(&change.body)));
+                    self.unseen(|unseen| unseen.extend(owner_keys(namespace, &owners(&change.body))));
+                    return vec![GarbageKey::OfNewDependents];
                 }
             }
             ChangeType::Modified => {
@@ -286,6 +326,7 @@ impl Controller for Garbage {
     async fn reconcile(&self, key: &GarbageKey, now: Now) -> Result<Next, Error> {
         match key {
             GarbageKey::Owner(owner) => self.collect(owner, now).await?,
+            GarbageKey::OfNewDependents => self.look_for_owners(now).await?,
             GarbageKey::Leftovers => {
                 self.sweep(now).await?;
                 self.swept.store(true, Ordering::Relaxed);

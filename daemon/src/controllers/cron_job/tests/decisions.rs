@@ -9,6 +9,7 @@ use k8s_openapi::{api::batch::v1::JobSpec, apimachinery::pkg::apis::meta::v1::Ob
 use super::{check, jobs, parse, plan_for, time};
 use crate::controllers::cron_job::history;
 
+/// C-604, C-901, C-904, C-1002, C-1003, C-1401.
 #[test]
 fn c604_a_due_run_becomes_a_job() {
     check(
@@ -22,6 +23,7 @@ fn c604_a_due_run_becomes_a_job() {
     );
 }
 
+/// C-1205
 #[test]
 fn c1205_a_new_one_waits_for_its_first_time() {
     check(
@@ -32,7 +34,7 @@ fn c1205_a_new_one_waits_for_its_first_time() {
     );
 }
 
-/// C-1409.
+/// C-905, C-1409, C-1702, C-1705.
 #[test]
 fn c905_a_job_that_is_there_already() {
     // Its own: listed as if it had just been made.
@@ -60,7 +62,7 @@ fn c905_a_job_that_is_there_already() {
     );
 }
 
-/// C-1403, C-1408.
+/// C-906, C-1408, C-1403.
 #[test]
 fn c906_a_refused_job_is_told_of_and_tried_again() {
     check(
@@ -75,7 +77,7 @@ fn c906_a_refused_job_is_told_of_and_tried_again() {
     );
 }
 
-/// C-802.
+/// C-802
 #[test]
 fn s6_allow_starts_beside_a_running_job() {
     check(
@@ -89,7 +91,7 @@ fn s6_allow_starts_beside_a_running_job() {
     );
 }
 
-/// C-803, C-1402, C-1410.
+/// C-801, C-803, C-1402, C-1410; C-707: a forbidden run moves no `lastScheduleTime`.
 #[test]
 fn s6_forbid_waits_for_a_running_job() {
     check(
@@ -142,7 +144,7 @@ fn s6_forbid_waits_for_a_running_job() {
     );
 }
 
-/// C-804, C-1413; C-1414, C-1415: all is one transaction, so neither a look-up nor a deletion can fail by itself and be told.
+/// C-804, C-1413. A listed job that is gone is missing (C-1403); it cannot be missing only to the deletion (C-1414, C-1415).
 #[test]
 fn s6_replace_deletes_and_starts() {
     check(
@@ -180,6 +182,7 @@ fn s6_replace_deletes_and_starts() {
     );
 }
 
+/// C-604, C-1703: told by uid and not by name.
 #[test]
 fn c604_step_3_a_job_of_the_same_name_is_another_one() {
     check(
@@ -192,6 +195,7 @@ fn c604_step_3_a_job_of_the_same_name_is_another_one() {
     );
 }
 
+/// C-1101, C-1102.
 #[test]
 fn s7_history() {
     let surplus = |situation: &str| {
@@ -209,6 +213,7 @@ fn s7_history() {
     assert_eq!(surplus("limits=-/-; a complete; b complete; c complete; d complete; e failed; f failed"), "");
 }
 
+/// C-1101, C-1102, C-1104, C-1106, C-1413, C-1201: a suspended one still accounts for its jobs.
 #[test]
 fn c1101_to_c1106_surplus_jobs_go_while_suspended_too() {
     check(
@@ -224,6 +229,7 @@ fn c1101_to_c1106_surplus_jobs_go_while_suspended_too() {
     );
 }
 
+/// C-1004
 #[test]
 fn c1004_the_last_success_never_moves_back() {
     check(
@@ -234,6 +240,7 @@ fn c1004_the_last_success_never_moves_back() {
     );
 }
 
+/// C-1201, C-1202.
 #[test]
 fn c1201_to_c1202_suspension() {
     check("suspend last=08:00; now=11:30", expect!["waits for resume"]);
@@ -249,6 +256,7 @@ fn c1201_to_c1202_suspension() {
     );
 }
 
+/// C-1302
 #[test]
 fn c1302_a_deleted_one_only_accounts_for_its_jobs() {
     check(
@@ -261,6 +269,7 @@ fn c1302_a_deleted_one_only_accounts_for_its_jobs() {
     );
 }
 
+/// C-601, C-711, C-1204, C-1706.
 #[test]
 fn c601_an_edited_schedule_waits_for_its_next_time() {
     check(
@@ -289,7 +298,7 @@ fn c601_an_edited_schedule_waits_for_its_next_time() {
     );
 }
 
-/// C-503, C-1404 to C-1407; C-1416 is told as C-1405, by the look that follows the edit.
+/// C-503, C-704, C-1404, C-1405, C-1406, C-1407.
 #[test]
 fn schedules_and_zones_that_cannot_be_used() {
     check(
@@ -302,6 +311,13 @@ fn schedules_and_zones_that_cannot_be_used() {
         "schedule=*_*",
         expect![[r#"
             ! UnparseableSchedule: unparseable schedule: "* *" : expected exactly 5 fields, found 2: [* *]
+            waits for a schedule that can be used"#]],
+    );
+    // It comes back, or never does, with a change of the object only: no timer.
+    check(
+        "zone=Mars/Base last=10:00 active=x-1; x-1 running",
+        expect![[r#"
+            ! UnknownTimeZone: invalid timeZone: "Mars/Base": unknown time zone Mars/Base
             waits for a schedule that can be used"#]],
     );
     check(
@@ -319,7 +335,113 @@ fn schedules_and_zones_that_cannot_be_used() {
     );
 }
 
-/// C-1412.
+/// C-1416: such an edit, which validation refuses, is told of beside C-1405.
+#[test]
+fn c1416_an_edit_to_a_schedule_that_cannot_be_read() {
+    check(
+        "schedule=*_* edited=11:02; now=11:02",
+        expect![[r#"
+            ! UnParseableCronJobSchedule: unparseable schedule for cronjob: * *
+            ! UnparseableSchedule: unparseable schedule: "* *" : expected exactly 5 fields, found 2: [* *]
+            waits for a schedule that can be used"#]],
+    );
+}
+
+/// C-1103: jobs that somebody made of its template count, and are told of while they run.
+#[test]
+fn c1103_jobs_made_by_hand_are_children_too() {
+    check(
+        "limits=1/1 last=11:00; manual complete start=10:01 done=10:02; x-28576020 complete start=11:00 done=11:01; now=11:05",
+        expect![[r#"
+            delete manual
+            status last=11:00 success=11:01
+            SuccessfulDelete: Deleted job manual
+            waits for its schedule
+            next 12:00:00.1Z"#]],
+    );
+    check(
+        "last=11:00; manual running; now=11:05",
+        expect![[r#"
+            ! UnexpectedJob: Saw a job that the controller did not create or forgot: manual
+            waits for its schedule
+            next 12:00:00.1Z"#]],
+    );
+    // C-1002: its success counts (C-1004), but it is never listed.
+    check(
+        "last=11:00; manual complete start=11:01 done=11:02; now=11:05",
+        expect![[r#"
+            status last=11:00 success=11:02
+            waits for its schedule
+            next 12:00:00.1Z"#]],
+    );
+}
+
+/// R-7: after a gap the latest time is run, and those before it are told of; with C-705's warning when they are many.
+#[test]
+fn what_is_not_made_up_for_is_told_of() {
+    check(
+        "last=07:00 due=08:00:00.1; now=11:20",
+        expect![[r#"
+            create x-28576020
+            status active=x-28576020 last=11:00
+            ! MissSchedule: Missed scheduled time to start a job: Wed, 01 May 2024 10:00:00 +0000 (3 times since Wed, 01 May 2024 08:00:00 +0000)
+            SuccessfulCreate: Created job x-28576020
+            waits for its schedule
+            next 12:00:00.1Z"#]],
+    );
+    check(
+        "schedule=*_*_*_*_* last=08:00 due=08:01:00.1; now=11:00:30",
+        expect![[r#"
+            create x-28576020
+            status active=x-28576020 last=11:00
+            ! TooManyMissedTimes: too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew
+            ! MissSchedule: Missed scheduled time to start a job: Wed, 01 May 2024 10:59:00 +0000 (100 or more times since Wed, 01 May 2024 08:01:00 +0000)
+            SuccessfulCreate: Created job x-28576020
+            waits for its schedule
+            next 11:01:00.1Z"#]],
+    );
+    // A forbidden run was told of by itself: its late start is no gap.
+    check(
+        "policy=Forbid last=10:00 due=12:00:00.1 active=x-1; x-1 complete start=10:00 done=11:10; now=11:10",
+        expect![[r#"
+            create x-28576020
+            status active=x-28576020 last=11:00 success=11:10
+            SawCompletedJob: Saw completed job: x-1, condition: Complete
+            SuccessfulCreate: Created job x-28576020
+            waits for its schedule
+            next 12:00:00.1Z"#]],
+    );
+    // Suspended times are missed by rule (C-1202), and nobody waited for them.
+    check(
+        "last=07:00; now=11:20",
+        expect![[r#"
+            create x-28576020
+            status active=x-28576020 last=11:00
+            SuccessfulCreate: Created job x-28576020
+            waits for its schedule
+            next 12:00:00.1Z"#]],
+    );
+}
+
+/// No warning comes of a cron job with nothing wrong, whatever its policy: Kubernetes' own suite fails on them.
+#[test]
+fn ordinary_days_have_no_warnings() {
+    for policy in ["Allow", "Forbid", "Replace"] {
+        for jobs in ["", "; x-28575960 running", "; x-28575960 complete start=10:00 done=10:30"] {
+            for now in ["11:00:00.1", "11:00:07", "11:59:59"] {
+                let active = if jobs.is_empty() { "" } else { "active=x-28575960" };
+                let situation = format!("policy={policy} last=10:00 due=11:00:00.1 {active}{jobs}; now={now}");
+                let (seen, now) = parse(&situation);
+                let plan = plan_for(&seen, now);
+                let rendered = super::render(&plan);
+                assert!(!rendered.contains("! "), "{situation}\n{rendered}");
+                assert!(rendered.contains("SuccessfulCreate") || rendered.contains("JobAlreadyActive"), "{situation}");
+            }
+        }
+    }
+}
+
+/// C-705, C-1412.
 #[test]
 fn c705_too_many_missed_times_are_no_reason_not_to_run() {
     check(
@@ -334,7 +456,7 @@ fn c705_too_many_missed_times_are_no_reason_not_to_run() {
     );
 }
 
-/// C-706, C-1411, R-7: recorded once, however often the daemon looks afterwards.
+/// C-1411, R-7: recorded once, however often the daemon looks afterwards.
 #[test]
 fn a_time_whose_deadline_has_passed_is_told_of_by_the_look_for_it() {
     let told = expect![[r#"
@@ -348,7 +470,7 @@ fn a_time_whose_deadline_has_passed_is_told_of_by_the_look_for_it() {
     check("D=60 last=10:00 due=12:00:00.1; now=11:06", silent);
 }
 
-/// C-504, C-901 to C-903.
+/// C-901, C-902, C-903, C-504.
 #[test]
 fn s5_names_and_annotations() {
     let (seen, _) = parse("");

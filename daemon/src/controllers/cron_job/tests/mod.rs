@@ -22,6 +22,7 @@ use super::{
 mod decisions;
 mod runs;
 mod stored;
+mod years;
 
 /// `11:05`, `11:05:00.1` or a whole timestamp.
 fn time(text: &str) -> Timestamp {
