@@ -1,7 +1,10 @@
 //! What Kubernetes' own end-to-end suite does around each of its cases, with the shapes of a typed Go client: namespaces by
 //! generated name with security labels, the waits for service account and root certificate, protobuf bodies, its images.
 
-use std::{process::Command, sync::Once};
+use std::{
+    process::Command,
+    sync::{Arc, Once},
+};
 
 use serde_json::{Value, json};
 
@@ -16,7 +19,7 @@ const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// A daemon, and a namespace in it made as the framework makes it.
 pub struct Suite {
-    pub daemon: Daemon,
+    pub daemon: Arc<Daemon>,
     pub client: Client,
     pub namespace: String,
 }
@@ -25,10 +28,14 @@ impl Suite {
     /// Starts a daemon and does what the framework does before a case.
     pub async fn start(base: &str) -> Self {
         images();
-        let daemon = Daemon::start().await;
+        Self::beside(&Arc::new(Daemon::start().await), base).await
+    }
+
+    /// The same on a daemon that runs already: another case's neighbour.
+    pub async fn beside(daemon: &Arc<Daemon>, base: &str) -> Self {
         let client = daemon.client();
         let namespace = namespace(&client, base).await;
-        Self { daemon, client, namespace }
+        Self { daemon: Arc::clone(daemon), client, namespace }
     }
 
     /// The path of a resource in the namespace: `jobs`, `pods/a/status`, …
@@ -58,7 +65,8 @@ impl Suite {
 
     /// Deletes by a protobuf body of options.
     pub async fn delete(&self, resource: &str, options: &Value) -> Answer {
-        let api_version = if resource.starts_with("jobs") { "batch/v1" } else { "v1" };
+        let is_batch = resource.starts_with("jobs") || resource.starts_with("cronjobs");
+        let api_version = if is_batch { "batch/v1" } else { "v1" };
         let body = protobuf::body(api_version, "DeleteOptions", options);
         self.client.request("DELETE", &self.path(resource), &[("content-type", PROTOBUF)], body).await
     }

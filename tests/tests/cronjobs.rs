@@ -3,7 +3,7 @@
 //! A test seldom waits for a minute: a cron job whose last run lies far back has missed times, and the most recent of them is run at once
 //! (C-701, C-1202).
 
-use std::{collections::BTreeMap, net::TcpListener, time::Duration};
+use std::{collections::BTreeMap, net::TcpListener, path::Path, time::Duration};
 
 use jobd_tests::{
     Client, Daemon,
@@ -142,6 +142,61 @@ async fn a_running_job_is_waited_for_or_replaced() {
     .await;
 }
 
+/// All of what kubectl tells of a cron job that has every field which it tells of.
+async fn check_description(program: &Path, daemon: &Daemon) {
+    let dir = daemon.data_dir();
+    let kubectl = Kubectl::new(program, &dir.join("kubeconfig"), &dir.with_file_name("cache"));
+    let spec = json!({
+        "timeZone": "Europe/Berlin", "startingDeadlineSeconds": 60, "concurrencyPolicy": "Forbid", "suspend": true,
+    });
+    let mut zoned = cron_job("zoned", "0 3 1 1 *", "true", &spec);
+    zoned["metadata"]["labels"] = json!({"a": "b"});
+    zoned["spec"]["jobTemplate"]["spec"]["parallelism"] = json!(2);
+    let made = kubectl.run(&["create", "-f", "-"], &zoned.to_string(), &[]).await;
+    assert_eq!(made.ok(), "cronjob.batch/zoned created\n");
+    let described = kubectl.run(&["describe", "cronjob", "zoned"], "", &[]).await.ok();
+    // Older ones do not tell these.
+    let lines = described.lines().filter(|line| !line.contains("Node-Selectors:") && !line.contains("Tolerations:"));
+    let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert_eq!(
+        words.collect::<Vec<_>>(),
+        [
+            "Name: zoned",
+            "Namespace: default",
+            "Labels: a=b",
+            "Annotations: <none>",
+            "Schedule: 0 3 1 1 *",
+            "Concurrency Policy: Forbid",
+            "Suspend: True",
+            "Successful Job History Limit: 3",
+            "Failed Job History Limit: 1",
+            "Starting Deadline Seconds: 60s",
+            "Selector: <unset>",
+            "Parallelism: 2",
+            "Completions: <unset>",
+            "Pod Template:",
+            "Labels: <none>",
+            "Containers:",
+            "main:",
+            "Image: busybox:1.36",
+            "Port: <none>",
+            "Host Port: <none>",
+            "Command:",
+            "sh",
+            "-c",
+            "true",
+            "Environment: <none>",
+            "Mounts: <none>",
+            "Volumes: <none>",
+            "Last Schedule Time: <unset>",
+            "Active Jobs: <none>",
+            "Events: <none>",
+        ],
+        "{}",
+        program.display()
+    );
+}
+
 /// W-22, W-184: newer kubectl sends protobuf.
 #[tokio::test]
 async fn kubectl_creates_shows_and_instantiates_cron_jobs() {
@@ -151,6 +206,7 @@ async fn kubectl_creates_shows_and_instantiates_cron_jobs() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let daemon = Daemon::start_with(&["--listen", &format!("127.0.0.1:{port}")], &[]).await;
         let dir = daemon.data_dir();
+        let client = daemon.client();
         let run = async |command: &[&str]| {
             Kubectl::new(&program, &dir.join("kubeconfig"), &dir.with_file_name("cache")).run(command, "", &[]).await
         };
@@ -181,9 +237,17 @@ async fn kubectl_creates_shows_and_instantiates_cron_jobs() {
         assert!(run(&["get", "all"]).await.ok().contains("cronjob.batch/report"));
         let described = run(&["describe", "cronjob", "report"]).await.ok();
         let described = described.split_whitespace().collect::<Vec<_>>().join(" ");
-        for text in ["Concurrency Policy: Allow", "Schedule: 0 3 * * 1-5"] {
+        for text in ["Concurrency Policy: Allow", "Schedule: 0 3 * * 1-5", "Active Jobs: <none>"] {
             assert!(described.contains(text), "{}: {text} is missing in\n{described}", program.display());
         }
+        // C-603, C-1103, C-1409: it is told of a job made by hand, unless kubectl is so old that it does not name a controller.
+        let job = client.get(&format!("{JOBS}/now")).await.expect(200);
+        assert_eq!(job["metadata"]["annotations"]["cronjob.kubernetes.io/instantiate"], "manual");
+        let is_child = job["metadata"]["ownerReferences"][0]["controller"] == true;
+        assert!(is_child || !program.ends_with("kubectl.1.33"), "{}: {job}", program.display());
+        let told = "Saw a job that the controller did not create or forgot: now";
+        assert_eq!(described.contains(told), is_child, "{}: {described}", program.display());
+        check_description(&program, &daemon).await;
         let patched = run(&["patch", "cronjob", "report", "-p", r#"{"spec":{"suspend":true}}"#]).await;
         assert_eq!(patched.ok(), "cronjob.batch/report patched\n");
         let refused = run(&["patch", "cronjob", "report", "-p", r#"{"spec":{"schedule":"TZ=UTC 0 3 * * *"}}"#]).await;
@@ -191,9 +255,61 @@ async fn kubectl_creates_shows_and_instantiates_cron_jobs() {
         let want = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
         assert!(refused.stderr.contains(want), "{}", refused.stderr);
         assert_eq!(run(&["delete", "cronjob", "report"]).await.code, 0);
-        let client = daemon.client();
         client.wait_gone(&format!("{JOBS}/now")).await;
     }
+}
+
+/// C-604, C-901, R-7: killed right before and right after the commit of a run, at the minute itself and at every start after it, the
+/// daemon makes one job for that minute and tells of it once.
+#[tokio::test]
+async fn killed_around_its_minute_a_run_is_made_once() {
+    tokio::join!(killed_at("cron_job.before_run", 3), killed_at("cron_job.after_run", 0));
+}
+
+/// `more`: how often the daemon dies there again when it starts, since the run is still to be made.
+async fn killed_at(point: &'static str, more: usize) {
+    let armed = [("JOBD_FAILPOINT", point)];
+    let mut daemon = Daemon::prepare(&["--no-listen"], &[]);
+    daemon.spawn_program(&program(), &armed);
+    daemon.ready().await;
+    let client = daemon.client();
+    let mut body = cron_job("tick", "* * * * *", "true", &json!({}));
+    body["spec"]["jobTemplate"]["spec"]["suspend"] = json!(true);
+    client.post(CRON_JOBS, &body).await.expect(201);
+    let mut minute = 0;
+    for death in 0..=more {
+        let signal = eventually("the daemon to be killed", async || daemon.ended().ok_or_else(String::new)).await;
+        assert_eq!(signal, Some(9), "{point}, death {death}");
+        if death == 0 {
+            minute = jiff::Timestamp::now().as_second() / 60;
+        }
+        daemon.spawn_program(&program(), &armed);
+    }
+    // Once more as if nothing had happened; where it is still to be made, it was about to die again.
+    daemon.kill();
+    for _ in 0..2 {
+        daemon.spawn();
+        daemon.ready().await;
+        client.wait(&format!("{CRON_JOBS}/tick"), "run", |one| one["status"]["lastScheduleTime"].is_string()).await;
+        daemon.terminate().await;
+    }
+    daemon.spawn();
+    daemon.ready().await;
+    let one = client.get(&format!("{CRON_JOBS}/tick")).await.expect(200);
+    let jobs = jobs_of(&client, "tick").await;
+    let last = unix_minutes(&one["status"]["lastScheduleTime"]);
+    assert!(jobs.contains_key(&format!("tick-{last}")), "{jobs:?}");
+    // On a machine so slow that all this took until the next minute that one has its own job.
+    assert!(jobs.len() == 1 && last == minute || last > minute, "{point}: {last} {minute} {jobs:?}");
+    let listed: Vec<_> = one["status"]["active"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(listed, jobs.keys().map(|name| json!(name)).collect::<Vec<_>>(), "{point}");
+    let path = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dtick%2Creason%3DSuccessfulCreate";
+    let events = client.get(path).await.expect(200);
+    let mut told: Vec<_> =
+        events["items"].as_array().unwrap().iter().map(|one| (&one["message"], &one["count"])).collect();
+    told.sort_by_key(|(message, _)| message.as_str());
+    let want: Vec<_> = jobs.keys().map(|name| (json!(format!("Created job {name}")), json!(1))).collect();
+    assert_eq!(told, want.iter().map(|(message, count)| (message, count)).collect::<Vec<_>>(), "{point}");
 }
 
 /// C-901: killed at each commit around the run, and in between, a run is made exactly once and its container runs once.
