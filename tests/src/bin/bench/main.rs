@@ -1,9 +1,11 @@
 //! `make bench`: what jobd costs, beside the bare engine in the same run.
 //!
 //! Each figure is printed with its goal. With `--short` fewer rounds are made, and the program fails only when a figure is more than 1.5
-//! times off its goal: shared machines are noisy, and this guards against losing a factor, not a percent.
+//! times off its goal: shared machines are noisy, and this guards against losing a factor, not a percent. Names of parts (`jobs`, `store`,
+//! `cron`, `idle`) as arguments run these only.
 
 mod bare;
+mod cron;
 mod figures;
 mod idle;
 mod jobs;
@@ -30,6 +32,9 @@ async fn main() -> std::process::ExitCode {
     }
     if wants("store") {
         store::measure(&mut figures).await;
+    }
+    if wants("cron") {
+        cron::measure(&mut figures).await;
     }
     if wants("idle") {
         idle::measure(&mut figures).await;
