@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(api_group(""), None);
     }
 
-    /// S-4, C-101, for as many of its kinds as the registry has.
+    /// J-101, C-101; S-4, for as many of its kinds as the registry has.
     #[test]
     fn batch_is_as_in_the_sample() {
         let list = api_resource_list("batch", "v1").unwrap();
