@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::telemetry::LogFormat;
+use jiff::SignedDuration;
+
+use crate::{controllers::history::Keep, telemetry::LogFormat};
 
 /// The data directory where none is named.
 pub const DATA_DIR: &str = "/var/lib/jobd";
@@ -83,6 +85,14 @@ pub struct Config {
     #[arg(long, env = "JOBD_EVENT_TTL_HOURS", default_value_t = 7 * 24, value_name = "HOURS")]
     pub event_ttl_hours: u32,
 
+    /// How many finished jobs are kept, and how many finished pods of nobody; 0: all. The oldest go first, with their pods.
+    #[arg(long, env = "JOBD_KEEP_FINISHED", default_value_t = 0, value_name = "N")]
+    pub keep_finished: u32,
+
+    /// How long finished jobs are kept, and finished pods of nobody; 0: for ever. Looked at every ten minutes.
+    #[arg(long, env = "JOBD_KEEP_FINISHED_HOURS", default_value_t = 0, value_name = "HOURS")]
+    pub keep_finished_hours: u32,
+
     /// How log lines look.
     #[arg(long, env = "JOBD_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -114,6 +124,15 @@ impl Config {
     #[must_use]
     pub fn event_ttl(&self) -> Duration {
         Duration::from_secs(u64::from(self.event_ttl_hours) * 3600)
+    }
+
+    /// How much finished work is kept.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        Keep {
+            count: usize::try_from(self.keep_finished).ok().filter(|count| *count > 0),
+            age: Some(SignedDuration::from_hours(i64::from(self.keep_finished_hours))).filter(|age| !age.is_zero()),
+        }
     }
 
     /// The node's name: as given, else the host name in lower case.

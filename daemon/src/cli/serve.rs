@@ -28,6 +28,7 @@ use crate::{
         cron_job::CronJobController,
         events_expiry::EventsExpiry,
         garbage::Garbage,
+        history::History,
         job::JobController,
         namespace::Namespaces,
         pod_gc::{self, PodGc},
@@ -142,6 +143,9 @@ async fn run_parts(
     driver.add(objects);
     driver.add(EventsExpiry::new(store.clone()));
     driver.add(PodGc::new(store.clone(), pod_gc::FINISHED_MAX));
+    if !config.keep().is_all() {
+        driver.add(History::new(store.clone(), Arc::clone(&clock), config.keep()));
+    }
 
     let mut app = App::new(store.clone(), Arc::new(node.clone()), Arc::clone(&clock), Arc::clone(&random));
     app.metrics = Some(observe::metrics(store, &node));

@@ -6,6 +6,7 @@ pub mod cron_job;
 mod edit;
 pub mod events_expiry;
 pub mod garbage;
+pub mod history;
 pub mod job;
 pub mod namespace;
 pub mod pod_gc;

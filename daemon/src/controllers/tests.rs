@@ -9,6 +9,7 @@ use super::{
     bootstrap::{self, DefaultObjects, NodeFacts},
     events_expiry::EventsExpiry,
     garbage::Garbage,
+    history::{History, Keep},
     namespace::Namespaces,
     pod_gc::PodGc,
     ttl::Ttl,
@@ -349,4 +350,53 @@ async fn i_11_with_nothing_to_do_nothing_is_due() {
     let before = world.store.latest();
     assert_eq!(world.settle().await, crate::driver::Deadline::default());
     assert_eq!(world.store.latest(), before, "and nothing is written");
+}
+
+/// The operator bounds history by count and age; pods go with their jobs, and those of nobody by themselves.
+#[tokio::test]
+async fn finished_jobs_go_when_they_are_too_many_or_too_old() {
+    let mut world = world().await;
+    let hours = jiff::SignedDuration::from_hours;
+    let keep = Keep { count: Some(2), age: Some(hours(24)) };
+    world.driver.add(History::new(world.store.clone(), world.clock.clone(), keep));
+    for (name, minute) in [("a", 1), ("b", 2), ("c", 3)] {
+        let job = job_with_pods(&world, name, 1, false).await;
+        world.put(Kind::Job, finished(job, &format!("2026-01-01T11:{minute:02}:00Z"))).await;
+        world.settle().await;
+    }
+    assert_eq!(world.names(Kind::Job).await, ["b", "c"]);
+    assert_eq!(world.names(Kind::Pod).await, ["b-0", "c-0"], "the pods of the first went with it");
+
+    let mut alone = world.create(Kind::Pod, "default", pod("alone", "0", json!({}))).await;
+    alone.0["status"]["phase"] = json!("Succeeded");
+    world.put(Kind::Pod, alone).await;
+    world.create(Kind::Job, "default", job("runs", None)).await;
+    world.settle().await;
+    world.clock.advance(Duration::from_secs(23 * 3600));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, ["b", "c", "runs"]);
+    world.clock.advance(Duration::from_secs(2 * 3600));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, ["runs"]);
+    assert_eq!(world.names(Kind::Pod).await, Vec::<String>::new());
+}
+
+/// I-10: a clock that is set forward by a year takes no history away.
+#[tokio::test]
+async fn a_clock_that_is_set_takes_no_history_away() {
+    let mut world = world().await;
+    let keep = Keep { count: None, age: Some(jiff::SignedDuration::from_hours(24)) };
+    world.driver.add(History::new(world.store.clone(), world.clock.clone(), keep));
+    let job = world.create(Kind::Job, "default", job("j", None)).await;
+    world.put(Kind::Job, finished(job, "2026-01-01T12:00:00Z")).await;
+    world.settle().await;
+    world.clock.jump(Duration::from_secs(365 * 86_400));
+    world.driver.clock_jumped();
+    world.settle().await;
+    world.clock.advance(Duration::from_secs(23 * 3600));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, ["j"]);
+    world.clock.advance(Duration::from_secs(3600));
+    world.settle().await;
+    assert_eq!(world.names(Kind::Job).await, Vec::<String>::new());
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 mod decide;
-mod timeline;
+pub(super) mod timeline;
 
 use decide::{Plan, decide};
 use timeline::Timeline;
