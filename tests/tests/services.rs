@@ -103,7 +103,9 @@ async fn services_are_kept_and_those_with_an_address_are_refused() {
     let own = client.get(&format!("{SERVICES}/kubernetes")).await.expect(200);
     assert_eq!((&own["spec"]["clusterIP"], &own["spec"]["ports"][0]["port"]), (&json!("None"), &json!(443)), "{own}");
     client.delete(&format!("{SERVICES}/kubernetes"), &json!({})).await.expect(200);
-    client.wait(&format!("{SERVICES}/kubernetes"), "back", |again| again["metadata"]["uid"] != own["metadata"]["uid"]).await;
+    client
+        .wait(&format!("{SERVICES}/kubernetes"), "back", |again| again["metadata"]["uid"] != own["metadata"]["uid"])
+        .await;
 
     let mut service = headless("peers", "mesh");
     let created = client.post(SERVICES, &service).await.expect(201);
@@ -111,7 +113,10 @@ async fn services_are_kept_and_those_with_an_address_are_refused() {
     service["metadata"]["name"] = json!("other");
     service["spec"]["clusterIP"] = Value::Null;
     let refused = client.post(SERVICES, &service).await.expect(422);
-    assert!(refused["message"].as_str().unwrap().contains("spec.clusterIP: Forbidden: not run by this version of jobd"), "{refused}");
+    assert!(
+        refused["message"].as_str().unwrap().contains("spec.clusterIP: Forbidden: not run by this version of jobd"),
+        "{refused}"
+    );
     client.get(&format!("{SERVICES}/other")).await.expect(404);
 
     let program = kubectl::programs().pop().expect("kubectl is on this machine");

@@ -30,6 +30,11 @@ pub(crate) fn begin(target: &Target, query: &str) -> Option<Measured> {
 }
 
 impl Measured {
+    /// A watch or a followed log.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.labels.is_long
+    }
+
     /// The answer has begun. A stream counts as open until its client has read or left it.
     pub(crate) fn end(self, response: Response) -> Response {
         let Self { labels, stopwatch, _working } = self;

@@ -55,6 +55,7 @@ mod tls;
 mod view;
 mod watch;
 mod write;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -174,13 +175,18 @@ async fn answer(app: &Arc<App>, access: &Access, request: Request) -> Response {
         Err(Refusal::MethodNotAllowed) => return respond::status_for(&Status::method_not_allowed(), pretty),
     };
     let measured = measure::begin(&target, request.uri().query().unwrap_or_default());
+    let is_stream = measured.as_ref().is_some_and(measure::Measured::is_stream);
+    let in_yaml = !is_stream && measured.is_some() && negotiate::wants_yaml(&accept(request.headers()));
     let result = match target {
         Target::Resource(target) => objects(app, target, request).await,
         Target::Review(path::ReviewTarget(review)) => review_of(app, review, request).await,
         Target::Metrics => Ok(metrics_of(app).await),
         other => documents(app, other, &request),
     };
-    let response = result.unwrap_or_else(|status| respond::status_for(&status, pretty));
+    let mut response = result.unwrap_or_else(|status| respond::status_for(&status, pretty));
+    if in_yaml {
+        response = yaml::rewrite(response).await;
+    }
     match measured {
         Some(measured) => measured.end(response),
         None => response,

@@ -48,6 +48,10 @@ impl Item<'_> {
         matches!(self.media_type, "" | "*/*" | "application/*" | "application/json")
     }
 
+    fn is_yaml(&self) -> bool {
+        self.media_type == "application/yaml"
+    }
+
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
@@ -82,6 +86,11 @@ pub(crate) fn objects(accept: &str, scope: Scope) -> Result<Answer, Status> {
     Ok(Answer { shape, pretty })
 }
 
+/// Whether the first item that can be met at all wants YAML: then the JSON answer is written anew.
+pub(crate) fn wants_yaml(accept: &str) -> bool {
+    items(accept).iter().find(|item| item.is_json() || item.is_yaml()).is_some_and(Item::is_yaml)
+}
+
 /// For what is answered and not stored: there is no table of it and no metadata alone.
 pub(crate) fn review(accept: &str) -> Result<(), Status> {
     let plain = items(accept).iter().any(|item| shape(item, Scope::One) == Some(Shape::Plain));
@@ -106,7 +115,7 @@ pub(crate) fn discovery(accept: &str) -> Result<DiscoveryForm, Status> {
 }
 
 fn shape(item: &Item<'_>, scope: Scope) -> Option<Shape> {
-    if !item.is_json() {
+    if !item.is_json() && (!item.is_yaml() || scope == Scope::Watch) {
         return None;
     }
     let Some(wanted) = item.parameter("as") else { return Some(Shape::Plain) };
@@ -130,8 +139,9 @@ fn shape(item: &Item<'_>, scope: Scope) -> Option<Shape> {
 
 /// W-15.
 fn not_acceptable(scope: Scope) -> Status {
-    let suffix = if scope == Scope::Watch { ";stream=watch" } else { "" };
-    Status::new(406, "NotAcceptable", format!("only the following media types are accepted: application/json{suffix}"))
+    let accepted =
+        if scope == Scope::Watch { "application/json;stream=watch" } else { "application/json, application/yaml" };
+    Status::new(406, "NotAcceptable", format!("only the following media types are accepted: {accepted}"))
 }
 
 /// W-10: `pretty` in the query or the accepted item, or a human's program at the other end.
@@ -159,6 +169,7 @@ mod tests {
     #[test]
     fn takes_the_first_item_that_can_be_met_w12_w13_w14() {
         check("", Scope::One, "Plain");
+        check("application/yaml", Scope::List, "Plain");
         check("*/*", Scope::List, "Plain");
         check("application/*", Scope::List, "Plain");
         check("application/json, */*;q=0.8", Scope::List, "Plain");
@@ -191,6 +202,14 @@ mod tests {
     }
 
     #[test]
+    fn yaml_is_for_who_wants_it_first_w12() {
+        assert!(wants_yaml("application/yaml"));
+        assert!(wants_yaml("application/vnd.kubernetes.protobuf, application/yaml, application/json;q=0.5"));
+        assert!(!wants_yaml("application/json, application/yaml"));
+        assert!(!wants_yaml(""));
+    }
+
+    #[test]
     fn a_review_has_no_table_w15() {
         for (accept, met) in [
             ("", true),
@@ -205,12 +224,18 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_meet_w15() {
-        let refusal = "406 only the following media types are accepted: application/json";
+        let refusal = "406 only the following media types are accepted: application/json, application/yaml";
         check("text/html", Scope::One, refusal);
         check("application/json;q=0", Scope::One, refusal);
         check("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Scope::List, refusal);
         check("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Scope::One, refusal);
-        check("text/html", Scope::Watch, &format!("{refusal};stream=watch"));
+        for accept in ["text/html", "application/yaml"] {
+            check(
+                accept,
+                Scope::Watch,
+                "406 only the following media types are accepted: application/json;stream=watch",
+            );
+        }
     }
 
     #[test]

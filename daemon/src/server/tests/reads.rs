@@ -208,3 +208,19 @@ async fn a_snapshot_that_is_gone_is_told_and_can_be_gone_on_from_w117_w118() {
     let rest = client.get(&format!("{MAPS}?continue={token}")).await.ok(200);
     assert_eq!(names(&rest), ["b", "c", "d"]);
 }
+
+#[tokio::test]
+async fn answers_in_yaml_to_who_wants_it_w12() {
+    let client = Client::new().await;
+    client.config_map("a", "b", json!({"k": "yes"})).await;
+    let one = client.send("GET", &format!("{MAPS}/b"), &[("accept", "application/yaml")], "").await;
+    assert_eq!((one.code, one.header("content-type")), (200, "application/yaml"));
+    assert!(one.text.starts_with("apiVersion: v1\ndata:\n"), "{}", one.text);
+    assert!(one.text.contains("\n  labels:\n    k: \"yes\"\n"), "{}", one.text);
+    let list = client.send("GET", MAPS, &[("accept", "application/yaml")], "").await;
+    assert!(list.text.contains("\nitems:\n- apiVersion: v1\n"), "{}", list.text);
+    let refused = client.send("GET", &format!("{MAPS}/nope"), &[("accept", "application/yaml")], "").await;
+    assert!(refused.refusal().starts_with("404 "), "a Status is JSON whatever is accepted (W-9)");
+    let watch = client.send("GET", &format!("{MAPS}?watch=1"), &[("accept", "application/yaml")], "").await;
+    assert!(watch.refusal().starts_with("406 "));
+}
