@@ -9,6 +9,7 @@ use jiff::Timestamp;
 pub mod docker;
 pub mod measured;
 pub mod pause;
+#[cfg(test)]
 pub mod scripted;
 
 /// Why an engine call failed. Classes of D-702; texts are the engine's own.

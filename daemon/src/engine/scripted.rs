@@ -1,6 +1,6 @@
-//! An engine that lives in memory and does what a script says: for tests of the node and for the simulation. It behaves as the measured
-//! engines do, their traps included: answers get lost (D-104), an exited container starts again (D-403), events are few and in memory
-//! only (D-506), and a restart may leave a process that nobody knows of (D-610, D-1601).
+//! An engine that lives in memory and does what a test says, call by call: for the stories of the node. The simulation has its own, which
+//! lives by chance and outlives the daemon. It behaves as the measured engines do, their traps included: answers get lost (D-104), an exited
+//! container starts again (D-403), events are few and in memory only (D-506), and a restart may leave a process that nobody knows of (D-610, D-1601).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
