@@ -33,7 +33,7 @@ impl Almanac {
         };
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minutes, hours, days, months, weekdays] = fields[..] else { return None };
-        let is_any = |field: &str| field.split(',').any(|part| part == "*" || part == "?");
+        let is_any = |field: &str| field.split(',').any(|part| ["*", "?", "*/1", "?/1"].contains(&part));
         Some(Self {
             minutes: read(minutes, 0, 59),
             hours: read(hours, 0, 23),
