@@ -14,7 +14,7 @@ use std::{
 use jobd_tests::sim::{Failure, Report, run};
 
 /// How long a run without further wishes plays on.
-const BUDGET: Duration = Duration::from_secs(20);
+const BUDGET: Duration = Duration::from_secs(60);
 /// Seeds that found something, until it is mended for good. A seed means another run as soon as workload or faults change, so what was
 /// found gets a test of its own too.
 const FOUND: [u64; 0] = [];

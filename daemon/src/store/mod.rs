@@ -3,7 +3,7 @@
 //! One writer task owns the write connection and commits all waiting requests together (group commit); readers use
 //! their own pool and never wait for the writer. See DESIGN section 5.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use jobd_api::{index::Index, object::Object, registry::Kind};
@@ -17,6 +17,7 @@ mod facts;
 mod fault;
 mod history;
 mod job_snapshot;
+pub mod judge;
 mod present;
 mod reader;
 mod reserve;
@@ -272,6 +273,8 @@ struct Inner {
     requests: mpsc::Sender<Message>,
     readers: Readers,
     shared: Arc<Shared>,
+    /// Only in the simulation.
+    judge: OnceLock<Arc<dyn judge::Judge>>,
 }
 
 /// How many requests may wait for the writer; who comes then waits for room.
@@ -323,7 +326,7 @@ impl Store {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let writer = Writer::new(Arc::clone(&shared), connection, reserve, lock, latest.0, superseded);
         let readers = Readers::new(&shared.path);
-        let inner = Inner { instance_id: meta.instance_id, requests, readers, shared };
+        let inner = Inner { instance_id: meta.instance_id, requests, readers, shared, judge: OnceLock::new() };
         Ok((Self { inner: Arc::new(inner) }, writer, inbox))
     }
 
@@ -372,12 +375,25 @@ impl Store {
         if request.guards.is_empty() && request.writes.is_empty() {
             return Ok(Committed { revisions: Vec::new() });
         }
+        match self.inner.judge.get().map(|judge| judge.judge(&request)) {
+            None => self.commit(request).await,
+            Some(verdict) => verdict.carry_out(self.commit(request)).await,
+        }
+    }
+
+    async fn commit(&self, request: Request) -> Result<Committed, Error> {
         let (answer, answered) = oneshot::channel();
         let sent = self.inner.requests.send(Message::Write(Pending { request, answer })).await;
         match sent {
             Ok(()) => answered.await.unwrap_or_else(|_| Err(self.closed())),
             Err(_) => Err(self.closed()),
         }
+    }
+
+    /// For the simulation: from now on somebody says of each write what becomes of it. Once in the life of a store.
+    pub fn judge_with(&self, judge: Arc<dyn judge::Judge>) {
+        // A second one would be a mistake of the simulation's; the first stays.
+        let _ = self.inner.judge.set(judge);
     }
 
     /// Why the writer no longer answers.

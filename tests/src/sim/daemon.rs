@@ -31,6 +31,7 @@ use jobd::{
 use super::{
     clock::VirtualClock,
     dice::Dice,
+    disk::{Disk, Mounted},
     engine::ScriptedEngine,
     flight::{Errand, Flight, Landed, Leg, fly},
     machine::Machine,
@@ -86,6 +87,7 @@ impl Daemon {
         data_dir: &Path,
         clock: &Arc<VirtualClock>,
         machine: &Arc<Mutex<Machine>>,
+        disk: &Arc<Disk>,
         dice: &mut Dice,
     ) -> anyhow::Result<Self> {
         let shared_clock: Arc<dyn Clock> = Arc::<VirtualClock>::clone(clock);
@@ -102,6 +104,8 @@ impl Daemon {
         let objects = DefaultObjects::new(store.clone(), Arc::clone(&random), "a certificate".to_owned());
         bootstrap::ensure(&store, &objects, &random, &facts(), clock.now()).await.context("prepare the store")?;
         let engine = Arc::new(ScriptedEngine::new(Arc::clone(machine), Arc::clone(clock)));
+        // A daemon that cannot even write this does not come up; whoever starts it tries again.
+        store.judge_with(Arc::new(Mounted { disk: Arc::clone(disk), engine: Arc::clone(&engine) }));
         let waker = Waker::default();
         let node = Node::new(node::Parts {
             store: store.clone(),
@@ -195,6 +199,18 @@ impl Daemon {
         let engine = Arc::clone(&self.engine);
         let leg = flight.go_on(&engine).await?;
         Ok(self.settle(errand, leg))
+    }
+
+    /// What others do with the daemon, unless it dies in the middle.
+    ///
+    /// # Errors
+    /// The daemon died in the middle.
+    pub async fn or_crash<T>(&self, work: impl Future<Output = T>) -> Result<T, Crashed> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.engine.crashed.notified() => Err(Crashed),
+        }
     }
 
     async fn begin(&mut self, errand: Errand, work: BoxFuture<'static, Landed>) -> Result<Stepped, Crashed> {

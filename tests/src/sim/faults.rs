@@ -28,6 +28,16 @@ pub struct Faults {
     pub reboot: u64,
     /// Per step: somebody removes, kills or plants a container.
     pub stranger: u64,
+    /// Per step: the disk is full for a while.
+    pub full: u64,
+    /// Per write: it fails.
+    pub commit_failed: u64,
+    /// Per write: it is told as failed, and is on disk.
+    pub commit_doubtful: u64,
+    /// Per write: the daemon dies before or after it.
+    pub crash_in_commit: u64,
+    /// Per step: the daemon stands still for a while, and everything else goes on (F-7).
+    pub stall: u64,
     /// Per step: somebody sets the clock.
     pub jump: u64,
     /// How many events the engine remembers; 0: all.
@@ -46,8 +56,16 @@ impl Faults {
     pub fn draw(years: bool, dice: &mut Dice) -> Self {
         if years {
             // Nothing runs then, so that only these matter.
-            let (crash, jump) = (dice.below(30), dice.below(20));
-            return Self { crash: crash * dice.below(2), jump: jump * dice.below(2), ..Self::default() };
+            let mut chance = |most: u64| dice.below(most) * dice.below(2);
+            return Self {
+                crash: chance(30),
+                jump: chance(20),
+                full: chance(5),
+                commit_failed: chance(20),
+                commit_doubtful: chance(20),
+                crash_in_commit: chance(10),
+                ..Self::default()
+            };
         }
         if dice.one_in(10) {
             return Self::default();
@@ -74,6 +92,11 @@ impl Faults {
             restart: chance(3),
             reboot: chance(2),
             stranger: chance(10),
+            full: chance(5),
+            commit_failed: chance(20),
+            commit_doubtful: chance(20),
+            crash_in_commit: chance(10),
+            stall: chance(4),
             jump: chance(6),
             memory: chance(40),
             event_lost: chance(40),
@@ -87,6 +110,12 @@ impl Faults {
     pub fn destroy_evidence(&self) -> bool {
         // A clock set back puts events into the future, where the engine does not look for them.
         self.restart + self.reboot + self.stranger + self.event_lost + self.jump + self.memory > 0
+    }
+
+    /// Whether the daemon can die.
+    #[must_use]
+    pub fn kill(&self) -> bool {
+        self.crash + self.crash_in_call + self.crash_in_commit + self.reboot > 0
     }
 
     /// What is on, for the report.

@@ -41,13 +41,15 @@ struct Script {
     term: u64,
     /// Chance in a hundred that the engine refuses the start.
     start_error: u64,
+    /// KILL takes long: the process hangs in the kernel (F-14).
+    stuck: bool,
     /// It serves others and runs until it is stopped, also when all is calm.
     stays: bool,
 }
 
 impl Script {
     /// D-207.
-    const PAUSE: Self = Self { fail: 0, code: 0, seconds: 0, term: 1, start_error: 0, stays: true };
+    const PAUSE: Self = Self { fail: 0, code: 0, seconds: 0, term: 1, start_error: 0, stuck: false, stays: true };
 
     fn parse(args: &[String]) -> Self {
         let number = |key: &str| {
@@ -60,6 +62,7 @@ impl Script {
             seconds: number("seconds"),
             term: number("term"),
             start_error: number("start_error"),
+            stuck: number("stuck") == 1,
             stays: number("stays") == 1,
         }
     }
@@ -348,7 +351,7 @@ impl Machine {
         held.view.finished_at = Some(wall);
         held.view.pid = 0;
         let labels = held.view.labels.clone();
-        self.truths.ended(id, code);
+        self.truths.ended(id, code, self.clock.passed());
         self.emit(id, &labels, EventAction::Die { exit_code: code });
     }
 
@@ -460,6 +463,7 @@ impl Machine {
             Some(_) | None => Some((at, code)),
         };
         match (signal, held.script.term) {
+            ("SIGKILL", _) if held.script.stuck && !self.calm => held.ends = sooner(held.ends, now + delay * 60, 137),
             ("SIGKILL", _) => held.ends = sooner(held.ends, now + delay / 100, 137),
             (_, 0) => held.ends = sooner(held.ends, now + delay, 143),
             (_, 1) => held.ends = sooner(held.ends, now + delay, 0),
@@ -476,6 +480,11 @@ impl Machine {
         if self.containers[&id].view.status == ContainerStatus::Running {
             if !force {
                 return Err(Error::Conflict(format!("container {id} is running: stop it before removing or force")));
+            }
+            if self.containers[&id].script.stuck && !self.calm {
+                return Err(Error::Infrastructure(format!(
+                    "could not kill container {id}: tried to kill it and failed"
+                )));
             }
             let labels = self.containers[&id].view.labels.clone();
             self.emit(&id, &labels, EventAction::Kill("9".to_owned()));

@@ -9,6 +9,7 @@ pub mod checker;
 pub mod clock;
 pub mod daemon;
 pub mod dice;
+pub mod disk;
 pub mod engine;
 pub mod faults;
 pub mod flight;

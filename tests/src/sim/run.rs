@@ -24,6 +24,7 @@ use super::{
     clock::VirtualClock,
     daemon::{Crashed, Daemon, Stepped},
     dice::Dice,
+    disk::Disk,
     faults::Faults,
     machine::Machine,
     workload::{Users, list},
@@ -121,6 +122,7 @@ struct World {
     dice: Dice,
     clock: Arc<VirtualClock>,
     machine: Arc<Mutex<Machine>>,
+    disk: Arc<Disk>,
     users: Users,
     checker: Checker,
     faults: Faults,
@@ -149,6 +151,7 @@ impl World {
         let years = dice.one_in(8);
         let faults = Faults::draw(years, &mut dice);
         let machine = Machine::new(Arc::clone(&clock), dice.fork(), faults.clone());
+        let disk = Arc::new(Disk::new(Arc::clone(&clock), dice.fork(), faults.clone()));
         let users = Users::new(Arc::clone(&clock), years, dice.fork());
         let checker = Checker::new(&faults);
         // In memory where the machine has such a place: the store's fsyncs are tested elsewhere.
@@ -159,6 +162,7 @@ impl World {
             dice,
             clock,
             machine: Arc::new(Mutex::new(machine)),
+            disk,
             users,
             checker,
             faults,
@@ -224,7 +228,7 @@ impl World {
     /// Passes on what the others told.
     fn listen(&mut self) {
         let told = std::mem::take(&mut self.machine().told);
-        let told = told.into_iter().chain(self.users.take_deeds());
+        let told = told.into_iter().chain(self.disk.take_told()).chain(self.users.take_deeds());
         let told: Vec<String> = told.chain(std::mem::take(&mut self.checker.told)).collect();
         told.into_iter().for_each(|line| self.tell(line));
     }
@@ -233,9 +237,10 @@ impl World {
         let faults = self.faults.describe();
         self.tell(format!("faults: {faults}"));
         self.start().await?;
-        let store = self.daemon().store.clone();
-        self.users.arrive(&store).await;
-        let users = self.users.clone();
+        let (store, users) = (self.daemon().store.clone(), self.users.clone());
+        if let Err(Crashed) = self.daemon().or_crash(users.arrive(&store)).await {
+            self.crash().await?;
+        }
         self.turns(|world| users.are_done() && (world.is_quiet() || world.is_late()))
             .await
             .context("while things go wrong")?;
@@ -264,13 +269,15 @@ impl World {
         self.tell("calm: no more faults, and every command ends well");
         self.calm = true;
         self.machine().calm_down();
+        self.disk.calm_down();
         let store = self.daemon().store.clone();
         self.users.let_all_run(&store).await;
         self.check().await
     }
 
     async fn start(&mut self) -> anyhow::Result<()> {
-        let daemon = Daemon::start(self.data_dir.path(), &self.clock, &self.machine, &mut self.dice).await?;
+        let daemon =
+            Daemon::start(self.data_dir.path(), &self.clock, &self.machine, &self.disk, &mut self.dice).await?;
         self.runtime_dir = Some(PathBuf::from("/run/jobd").join(daemon.store.instance_id()));
         let (users, store) = (self.users.clone(), daemon.store.clone());
         daemon.engine.interrupt_with(Box::new(move || {
@@ -340,7 +347,9 @@ impl World {
                 ensure!(still.1 < STILL_MAX, "the loops do not come to rest");
                 continue;
             };
-            self.checker.check_rest()?;
+            if !self.disk.has_failed_lately() {
+                self.checker.check_rest()?;
+            }
             if done(self) {
                 return Ok(());
             }
@@ -381,8 +390,8 @@ impl World {
                     _ => self.dice.millis(0, 120_000),
                 };
                 self.act_at = self.clock.passed() + pause;
-                let store = self.daemon().store.clone();
-                self.users.act(&store).await;
+                let (store, users) = (self.daemon().store.clone(), self.users.clone());
+                self.daemon().or_crash(users.act(&store)).await?;
                 return Ok(Ok(None));
             }
         }
@@ -503,7 +512,7 @@ impl World {
 
     /// Something goes wrong, perhaps.
     async fn strike(&mut self) -> Result<bool, Crashed> {
-        let Faults { crash, away, restart, reboot, stranger, jump, .. } = self.faults.clone();
+        let Faults { crash, away, restart, reboot, stranger, full, stall, jump, .. } = self.faults.clone();
         if self.dice.per_mille(crash) {
             return Err(Crashed);
         }
@@ -530,6 +539,18 @@ impl World {
         if self.dice.per_mille(stranger) {
             let deed = self.machine().meddle();
             self.struck(deed);
+            return Ok(true);
+        }
+        if self.dice.per_mille(stall) {
+            let by = self.dice.millis(100, 600_000);
+            self.pass(by);
+            self.struck(format!("the daemon stood still for {by:?}"));
+            return Ok(true);
+        }
+        if self.dice.per_mille(full) {
+            let (by, is_tight) = (self.dice.millis(500, 60_000), self.dice.one_in(4));
+            self.disk.fill(by, is_tight);
+            self.struck(format!("the disk is full for {by:?}, no reserve: {is_tight}"));
             return Ok(true);
         }
         if self.dice.per_mille(jump) {

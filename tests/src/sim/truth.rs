@@ -1,6 +1,9 @@
 //! What really happened to every container, kept for ever: no fault can hide it from the checkers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// The node's name for it.
+const SANDBOX: &str = jobd::node::observed::SANDBOX;
 
 /// One container's life.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,8 @@ pub struct Truth {
     pub running: bool,
     /// How it ended, once it has.
     pub exit_code: Option<i64>,
+    /// And when, since the simulation began.
+    pub ended: Option<Duration>,
 }
 
 /// A command began to run; what was true of its pod's containers just before.
@@ -59,9 +64,10 @@ impl Truths {
         self.starts.push(Start { pod_uid, container, sandbox, before });
     }
 
-    pub fn ended(&mut self, id: &str, code: i64) {
+    pub fn ended(&mut self, id: &str, code: i64, at: Duration) {
         if let Some(truth) = self.all.get_mut(id) {
             truth.exit_code = Some(code);
+            truth.ended = Some(at);
             truth.running = false;
         }
     }
@@ -82,6 +88,15 @@ impl Truths {
     #[must_use]
     pub fn has_run(&self, pod_uid: &str, container: &str) -> bool {
         self.all.values().any(|truth| truth.pod_uid == pod_uid && truth.container == container && truth.starts > 0)
+    }
+
+    /// When the last of the pod's commands ended, the sandbox left out; none: none ran, or one still does.
+    #[must_use]
+    pub fn last_end(&self, pod_uid: &str) -> Option<Duration> {
+        let ran = || {
+            self.all.values().filter(|truth| truth.pod_uid == pod_uid && truth.container != SANDBOX && truth.starts > 0)
+        };
+        if ran().any(|truth| truth.ended.is_none()) { None } else { ran().filter_map(|truth| truth.ended).max() }
     }
 
     pub fn take_violations(&mut self) -> Vec<String> {

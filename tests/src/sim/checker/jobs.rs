@@ -11,6 +11,7 @@ use jobd_api::object::Object;
 use serde_json::Value;
 
 use super::{
+    super::machine::Machine,
     Checker,
     pods::{Counted, Pod},
 };
@@ -55,6 +56,8 @@ pub(super) struct Job {
     succeeded_indexes: BTreeSet<i64>,
     /// Uids of the pods that failed (J-821).
     failed_pods: BTreeSet<String>,
+    /// Failures in a row, and when the last of them ended (J-860); only where that is known for sure.
+    backoff: (u32, Option<Duration>),
     /// Of each pod that it ever had.
     restarts: BTreeMap<String, i64>,
     /// Failures by index that were counted for sure.
@@ -233,13 +236,17 @@ impl Checker {
     }
 
     /// A pod was written: what it means for the job that controls it.
-    pub(super) fn note_pod(&mut self, uid: &str, job: &str) {
+    pub(super) fn note_pod(&mut self, uid: &str, job: &str, machine: &Machine) {
         let Some(pod) = self.pods.get(uid) else { return };
         let Some(job) = self.jobs.get_mut(job) else { return };
         job.restarts.insert(uid.to_owned(), pod.restarts);
         // What the job removes loses its finalizer before and is no failure (J-850).
-        if pod.job.is_some() && pod.tracking && job.takes_for_failed(pod) {
-            job.failed_pods.insert(uid.to_owned());
+        if pod.job.is_some() && pod.tracking && job.takes_for_failed(pod) && job.failed_pods.insert(uid.to_owned()) {
+            let end = machine.truths.last_end(uid).filter(|_| pod.phase == "Failed" && !pod.is_unknown);
+            job.backoff = (job.backoff.0 + 1, end);
+        }
+        if pod.phase == "Succeeded" {
+            job.backoff = (0, None);
         }
     }
 
@@ -367,6 +374,18 @@ impl Checker {
         } else if let Some(limit) = Some(job.backoff_limit).filter(|_| !job.has_policy && !job.relabelled) {
             let failed = i64::try_from(job.failed_pods.len())?;
             ensure!(failed <= limit, "J-833: {failed} pods of job {name} failed, and it goes on");
+        }
+        // J-861: 10 s after the first failure, more after others. A restart forgets (J-863); times are kept in whole seconds.
+        if let (1.., Some(end)) = job.backoff
+            && !self.memory_is_lost
+            && job.limit_per_index.is_none()
+        {
+            let earliest = end + Duration::from_secs(9);
+            ensure!(
+                self.passed >= earliest,
+                "J-861: job {name} creates a pod at {:?}, not {earliest:?}, after a failure",
+                self.passed
+            );
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ pub struct Checker {
     unknown_allowed: bool,
     /// The wall clock is set in this run.
     clock_jumps: bool,
+    /// The daemon is restarted in this run, or the clock set: it may forget what it only remembers.
+    memory_is_lost: bool,
     /// Since the simulation began.
     passed: Duration,
     wall: Timestamp,
@@ -72,6 +74,7 @@ impl Checker {
             leaving: BTreeSet::new(),
             unknown_allowed: faults.destroy_evidence(),
             clock_jumps: faults.jump > 0,
+            memory_is_lost: faults.jump > 0 || faults.kill(),
             passed: Duration::ZERO,
             wall: Timestamp::UNIX_EPOCH,
             orphans: BTreeMap::new(),
@@ -142,7 +145,7 @@ impl Checker {
         }
         for (uid, owners) in &pods {
             for owner in owners {
-                self.note_pod(uid, owner);
+                self.note_pod(uid, owner, machine);
             }
             // One that had it and one that has it now, or nobody has.
             if owners.iter().collect::<BTreeSet<_>>().len() > 1 || owners.len() == 1 && self.is_free(uid) {

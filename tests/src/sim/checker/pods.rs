@@ -30,6 +30,8 @@ pub(super) struct Pod {
     pub deleting: bool,
     /// Of all its containers.
     pub restarts: i64,
+    /// How one of them ended is not known.
+    pub is_unknown: bool,
 }
 
 impl Pod {
@@ -100,6 +102,7 @@ impl Checker {
             phase: object.text(&["status", "phase"]).unwrap_or_default().to_owned(),
             tracking: has_tracking && change.change_type != ChangeType::Deleted,
             deleting: metadata.deletion_timestamp.is_some(),
+            is_unknown: change.body.contains("ContainerStatusUnknown"),
             restarts: statuses(&object).map(|status| status["restartCount"].as_i64().unwrap_or_default()).sum(),
         };
         let before = self.pods.get(&uid).cloned();
@@ -129,6 +132,12 @@ impl Checker {
             }
         } else {
             ensure!(change.change_type == ChangeType::Created, "pod {} appears as {:?}", pod.name, change.change_type);
+            // J-703: else nobody could tell whether it was counted.
+            ensure!(
+                pod.job.is_none() || pod.tracking,
+                "J-703: pod {} is made without the tracking finalizer",
+                pod.name
+            );
             self.rosters.insert(uid.clone(), Roster::of(&object));
         }
         let was_over = before.as_ref().is_some_and(Pod::is_over);

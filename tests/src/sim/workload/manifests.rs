@@ -201,6 +201,7 @@ fn container(name: &str, dice: &mut Dice) -> Value {
         format!("seconds={}", dice.pick(&[0, 1, 3, 10, 60, 300])),
         format!("term={}", dice.below(3)),
         format!("start_error={}", if dice.one_in(8) { 50 } else { 0 }),
+        format!("stuck={}", u64::from(dice.one_in(12))),
     ];
     let image = *dice.pick(&["busybox:1", "busybox:1", "busybox:1", "busybox:1", "other:1", "missing:1"]);
     json!({
