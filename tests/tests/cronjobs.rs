@@ -291,7 +291,7 @@ async fn killed_at(point: &'static str, more: usize) {
         daemon.spawn();
         daemon.ready().await;
         client.wait(&format!("{CRON_JOBS}/tick"), "run", |one| one["status"]["lastScheduleTime"].is_string()).await;
-        daemon.terminate().await;
+        daemon.kill();
     }
     daemon.spawn();
     daemon.ready().await;
