@@ -7,8 +7,8 @@ use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
 use super::{
-    Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, ListedNetwork, LogFrame, LogQuery,
-    RegistryAuth,
+    Container, ContainerSpec, Engine, Error, Event, ExecEnd, ExecLimits, Image, Info, ListedContainer, ListedNetwork,
+    LogFrame, LogQuery, RegistryAuth,
 };
 use crate::{metrics::engine as metrics, sys::Stopwatch};
 
@@ -91,6 +91,10 @@ impl<E: Engine> Engine for Measured<E> {
 
     async fn load_image(&self, archive: Bytes) -> Result<(), Error> {
         call("load_image", self.0.load_image(archive)).await
+    }
+
+    async fn exec(&self, id: &str, command: &[String], limits: ExecLimits) -> Result<ExecEnd, Error> {
+        call("exec_sync", self.0.exec(id, command, limits)).await
     }
 
     async fn is_lost(&self, id: &str) -> Result<bool, Error> {

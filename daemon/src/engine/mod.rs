@@ -254,6 +254,26 @@ pub struct LogFrame {
     pub data: Bytes,
 }
 
+/// Bounds of a command that is run inside a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExecLimits {
+    pub time: Duration,
+    /// Of what it prints; the rest is read and dropped.
+    pub output_bytes: usize,
+}
+
+/// How a command inside a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecEnd {
+    Exited {
+        exit_code: i64,
+        /// stdout and stderr as they came.
+        output: Bytes,
+    },
+    /// It was not done in time. It is killed where the engine lets us.
+    TimedOut,
+}
+
 /// A container engine. Each call answers when the engine has; deadlines are the implementation's.
 pub trait Engine: Send + Sync + 'static {
     fn info(&self) -> impl Future<Output = Result<Info, Error>> + Send;
@@ -301,6 +321,14 @@ pub trait Engine: Send + Sync + 'static {
     fn pull(&self, image: &str, auth: Option<&RegistryAuth>) -> impl Future<Output = Result<(), Error>> + Send;
     /// Loads the images of a docker-archive (D-207).
     fn load_image(&self, archive: Bytes) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Runs a command in a running container, as its user, and waits for its end. What could not be begun (no such program) is
+    /// [`Error::Refused`].
+    fn exec(
+        &self,
+        id: &str,
+        command: &[String],
+        limits: ExecLimits,
+    ) -> impl Future<Output = Result<ExecEnd, Error>> + Send;
     /// Whether a process's container is lost by the engine (`top` answers that its task is gone; D-1604).
     fn is_lost(&self, id: &str) -> impl Future<Output = Result<bool, Error>> + Send;
     /// Sets or lifts limits of a running container (D-1102).

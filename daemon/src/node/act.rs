@@ -20,9 +20,12 @@ use super::{
     decide::{Action, Commit, Signal},
     environment::{self, Sources},
     events,
+    health::Running,
     images::{Ensured, Wanted},
     logs,
-    observed::{Call, Calls, Died, Evidence, History, Memory, PodKey, Role, Seen, Step, Trouble, roster},
+    observed::{
+        Call, Calls, Died, Evidence, Health, History, Memory, NodeFacts, PodKey, Role, Seen, Step, Trouble, roster,
+    },
     spec, termination, volumes,
 };
 use crate::{
@@ -52,8 +55,11 @@ pub(super) struct Scene<'a> {
     pub(super) pod: &'a Pod,
     pub(super) role: Role,
     pub(super) name: &'a str,
+    pub(super) health: Health,
     /// The id of the sandbox to join.
     pub(super) sandbox: Option<&'a str>,
+    /// The pod's address, once it is known.
+    pub(super) address: Option<&'a str>,
     pub(super) last: Option<&'a Attempt>,
     pub(super) container: &'a Seen,
     pub(super) now: Now,
@@ -69,6 +75,28 @@ impl Scene<'_> {
 
     fn uid(&self) -> &str {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The pod with its address, which its stored status may not have yet.
+    fn addressed(&self) -> Pod {
+        let mut pod = self.pod.clone();
+        if let Some(address) = self.address {
+            pod.status.get_or_insert_default().pod_ip = Some(address.to_owned());
+        }
+        pod
+    }
+
+    /// Its container, for probes and hooks.
+    fn running<'b>(&'b self, attempt: &'b Attempt, node: &'b NodeFacts) -> Option<Running<'b>> {
+        let Self { key, pod, sandbox, .. } = *self;
+        Some(Running {
+            key,
+            pod,
+            container: self.pod_container()?,
+            id: attempt.container_id.as_deref()?,
+            sandbox,
+            node,
+        })
     }
 }
 
@@ -115,6 +143,14 @@ impl<E: Engine> Shared<E> {
                 Turn::Again
             }
             Action::Signal { id, signal } => self.signal(scene, &id, signal, memory).await,
+            Action::PreStop { until } => {
+                self.begin_end(scene, memory);
+                let facts = self.facts();
+                if let Some(running) = scene.last.and_then(|last| scene.running(last, &facts)) {
+                    self.vitals.begin_pre_stop(&running, until.saturating_sub(scene.now.boot));
+                }
+                Turn::Again
+            }
             Action::Wait(due) => Turn::Rest(due),
         })
     }
@@ -182,6 +218,10 @@ impl<E: Engine> Shared<E> {
             AttemptState::Running => {
                 // What was observed while the start was in doubt no longer matters.
                 memory.calls = Calls::default();
+                let facts = self.facts();
+                if let Some(running) = scene.running(attempt, &facts) {
+                    self.vitals.begin_post_start(&running);
+                }
             }
             AttemptState::Ended => {
                 failpoint::hit("node.after_status_commit");
@@ -217,7 +257,7 @@ impl<E: Engine> Shared<E> {
         }
     }
 
-    async fn sources(&self, pod: &Pod) -> Result<Sources, Error> {
+    pub(super) async fn sources(&self, pod: &Pod) -> Result<Sources, Error> {
         let references = environment::references(pod);
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let mut sources = Sources::default();
@@ -241,7 +281,7 @@ impl<E: Engine> Shared<E> {
             return Ok(Step::Done);
         }
         let sources = self.sources(scene.pod).await?;
-        let (directories, pod, facts) = (self.directories.clone(), scene.pod.clone(), self.facts());
+        let (directories, pod, facts) = (self.directories.clone(), scene.addressed(), self.facts());
         let stamp = scene.now.wall.as_millisecond().to_string();
         let made =
             tokio::task::spawn_blocking(move || volumes::prepare(&directories, &pod, &sources, &facts, &stamp)).await;
@@ -311,7 +351,7 @@ impl<E: Engine> Shared<E> {
         }
         let Some(container) = scene.pod_container().cloned() else { return Ok(Step::Todo) };
         let sources = self.sources(scene.pod).await?;
-        let (directories, pod, facts) = (self.directories.clone(), scene.pod.clone(), self.facts());
+        let (directories, pod, facts) = (self.directories.clone(), scene.addressed(), self.facts());
         let (image, attempt) = (memory.image.clone().unwrap_or_default(), memory.attempt);
         let sandbox = scene.sandbox.map(str::to_owned);
         let built = tokio::task::spawn_blocking(move || -> Result<ContainerSpec, String> {
@@ -555,13 +595,26 @@ impl<E: Engine> Shared<E> {
         termination::share(termination::from_log(&lines.ok().and_then(Result::ok).unwrap_or_default()), all)
     }
 
+    /// Whatever comes first, its preStop hook or the stop signal, begins its end (J-2582).
+    fn begin_end(&self, scene: &Scene<'_>, memory: &mut Memory) {
+        let stopped = scene.pod.metadata.deletion_timestamp.is_some();
+        if memory.calls.stop_at.is_none()
+            && let Some(container) = scene.pod_container()
+        {
+            let health = Some(scene.health).filter(|_| !stopped);
+            memory.events.push(events::killing(scene.pod, &container.name, scene.role, health));
+            if health.is_some_and(|health| health.failed.is_some()) {
+                memory.probe_ended = scene.last.map(|last| last.attempt);
+            }
+        }
+        memory.calls.stop_at.get_or_insert(scene.now.boot);
+    }
+
     async fn signal(&self, scene: &Scene<'_>, id: &str, signal: Signal, memory: &mut Memory) -> Turn {
         let now = scene.now.boot;
         let name = match signal {
             Signal::Stop => {
-                if let Some(container) = scene.pod_container() {
-                    memory.events.push(events::killing(scene.pod, &container.name));
-                }
+                self.begin_end(scene, memory);
                 self.stop_signal(scene, memory).await
             }
             Signal::Kill => "SIGKILL".to_owned(),

@@ -71,6 +71,8 @@ pub struct Record {
     stranger: bool,
     away: bool,
     last_running: Option<Timestamp>,
+    /// The address that it had; the engine forgets it at the end.
+    ip: String,
     /// Sweeps in a row in which the engine had lost its process (D-1604).
     lost_sweeps: u8,
 }
@@ -91,6 +93,7 @@ impl Record {
             stranger: false,
             away: false,
             last_running: None,
+            ip: String::new(),
             lost_sweeps: 0,
         }
     }
@@ -233,6 +236,15 @@ impl Containers {
         Ticket(self.state().records.get(id).map_or(0, |record| record.sequence))
     }
 
+    /// Gives an inspected container the address that it had: the engine forgets it at the end.
+    pub fn complete(&self, view: &mut Container) {
+        if view.ip.is_empty()
+            && let Some(record) = self.state().records.get(&view.id)
+        {
+            view.ip.clone_from(&record.ip);
+        }
+    }
+
     /// After an inspection.
     pub fn inspected(&self, ticket: Ticket, view: &Container, at: Timestamp) {
         let mut state = self.state();
@@ -240,6 +252,9 @@ impl Containers {
         let record = state.records.entry(view.id.clone()).or_insert_with(|| Record::new(&view.id, identity));
         let was_running = record.is_running();
         record.stale = record.sequence != ticket.0;
+        if !view.ip.is_empty() {
+            record.ip.clone_from(&view.ip);
+        }
         record.view = Some(view.clone());
         if record.is_running() {
             record.last_running = Some(at);

@@ -52,6 +52,10 @@ pub enum Action {
         id: String,
         signal: Signal,
     },
+    /// Begin its preStop hook, which has until this time since boot (J-2550).
+    PreStop {
+        until: Duration,
+    },
     /// Nothing to do before something changes, or before this time since boot.
     Wait(Option<Duration>),
 }
@@ -145,16 +149,16 @@ fn stop(seen: &Observed<'_>, grace: Duration, anchors: &mut Anchors) -> Option<S
         return Some(Stop { ending: Ending::Deleted, kill_at: anchors.boot(deleted.0, seen.now) });
     }
     if is_published(seen) {
-        return Some(Stop { ending: Ending::Deleted, kill_at: term_at(seen).unwrap_or(seen.now.boot) + grace });
+        return Some(Stop { ending: Ending::Deleted, kill_at: stop_at(seen).unwrap_or(seen.now.boot) + grace });
     }
     let deadline = deadline(seen)?;
     let due = anchors.boot(deadline, seen.now);
     (due <= seen.now.boot).then(|| Stop { ending: Ending::Failed(DEADLINE_EXCEEDED), kill_at: due + grace })
 }
 
-/// When the first of the containers was told to stop.
-fn term_at(seen: &Observed<'_>) -> Option<Duration> {
-    seen.members.iter().filter_map(|member| member.memory.calls.term_at).min()
+/// When the end of the first of the containers was begun.
+fn stop_at(seen: &Observed<'_>) -> Option<Duration> {
+    seen.members.iter().filter_map(|member| member.memory.calls.stop_at).min()
 }
 
 /// When the pod has been active for too long (J-2560).
@@ -214,24 +218,31 @@ impl<'a> View<'a> {
         let created = self.sandbox.and_then(|sandbox| sandbox.part.last()).map(|last| last.created_at);
         let sandbox_runs = self.sandbox.is_none_or(|sandbox| sandbox.part.lets_pass());
         let before = seen.members.iter().take(index).map(|member| member.part);
-        let may_start = sandbox_runs && before.filter(|part| part.role != Role::Sandbox).all(|part| part.lets_pass());
-        let order = Order { stop: None, over: self.over, may_start, not_before: created.map(life::just_after) };
+        // Who ran before has passed the sidecars once; it does not wait for a restarted one.
+        let passed = member.part.started();
+        let mut before = before.filter(|part| part.role != Role::Sandbox);
+        let may_start = sandbox_runs
+            && before.all(|part| (passed && part.role == Role::Sidecar) || (part.lets_pass() && !part.holds_others()));
+        let created = created.map(life::just_after);
+        let order = Order { stop: None, farewell: None, over: self.over, may_start, not_before: created };
         let cut = |kill_at: Duration| Stop { ending: Ending::No, kill_at };
-        let mine = member.memory.calls.term_at.unwrap_or(seen.now.boot);
+        let mine = member.memory.calls.stop_at.unwrap_or(seen.now.boot);
         let ends = stop.is_some();
+        let last = || Stop {
+            kill_at: self.over_since.map_or(mine, |since| anchors.boot(since, seen.now)) + self.grace,
+            ..cut(mine)
+        };
+        let farewell = stop.or_else(|| (member.part.role == Role::Sidecar && self.over).then(last));
         let stop = match (stop, member.part.role) {
             (Some(stop), Role::Sidecar) if seen.now.boot < stop.kill_at && !self.is_turn(index, seen) => None,
             (Some(stop), _) => Some(stop),
             // D-204: whoever lives on has lost its network.
             (None, _) if self.lost => Some(cut(mine + self.grace)),
-            (None, Role::Sidecar) if self.over && self.is_turn(index, seen) => {
-                let since = self.over_since.map_or(mine, |since| anchors.boot(since, seen.now));
-                Some(cut(since + self.grace))
-            }
+            (None, Role::Sidecar) if self.over && self.is_turn(index, seen) => farewell,
             (None, Role::Sandbox | Role::Init | Role::Sidecar | Role::Main) => None,
         };
         // A sidecar that waits for its turn to stop is not started again meanwhile.
-        Order { stop, over: order.over || ends, ..order }
+        Order { stop, farewell, over: order.over || ends, ..order }
     }
 
     /// J-2532: sidecars go in reverse order, after the containers that they serve.
@@ -255,6 +266,7 @@ impl<'a> View<'a> {
         let kill_at = sandbox.memory.calls.term_at.unwrap_or(seen.now.boot) + life::GRACE_MIN;
         Order {
             stop: all_over.then_some(Stop { ending: Ending::Deleted, kill_at }),
+            farewell: None,
             over: false,
             may_start: stop.is_none() && !self.over && (!self.lost || idle),
             not_before: newest.filter(|_| self.lost).map(life::just_after),

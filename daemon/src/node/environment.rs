@@ -55,6 +55,14 @@ pub fn references(pod: &Pod) -> References {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment(Vec<(String, String)>);
 
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        let mut environment = Self::default();
+        variables.into_iter().for_each(|(name, value)| environment.set(&name, value));
+        environment
+    }
+}
+
 impl Environment {
     fn set(&mut self, name: &str, value: String) {
         match self.0.iter_mut().find(|(other, _)| other == name) {

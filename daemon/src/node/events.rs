@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::observed::SANDBOX;
+use super::observed::{Health, Hook, ProbeKind, Role, SANDBOX};
 use crate::recorder::{EventSpec, EventType, Involved, Source};
 
 /// An event about the pod itself.
@@ -68,10 +68,67 @@ pub fn restart_backoff(of: &Pod, name: &str) -> EventSpec {
     container(of, name, EventType::Warning, "BackOff", message)
 }
 
-/// J-2582.
+/// J-2582: why and that a container is being stopped.
 #[must_use]
-pub fn killing(of: &Pod, name: &str) -> EventSpec {
-    container(of, name, EventType::Normal, "Killing", format!("Stopping container {name}"))
+pub fn killing(of: &Pod, name: &str, role: Role, health: Option<Health>) -> EventSpec {
+    let message = match health {
+        Some(Health { failed: Some(probe), .. }) => {
+            let probe = probe_name(probe).to_lowercase();
+            let never = of.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("Never");
+            match role {
+                Role::Init | Role::Sidecar => format!("Init container {name} failed {probe} probe"),
+                Role::Sandbox | Role::Main if never => format!("Container {name} failed {probe} probe"),
+                Role::Sandbox | Role::Main => format!("Container {name} failed {probe} probe, will be restarted"),
+            }
+        }
+        Some(Health { post_start: Hook::Failed, .. }) => "FailedPostStartHook".to_owned(),
+        Some(_) | None => format!("Stopping container {name}"),
+    };
+    container(of, name, EventType::Normal, "Killing", message)
+}
+
+fn probe_name(probe: ProbeKind) -> &'static str {
+    match probe {
+        ProbeKind::Startup => "Startup",
+        ProbeKind::Liveness => "Liveness",
+        ProbeKind::Readiness => "Readiness",
+    }
+}
+
+/// J-2583, and the two other things that a probe can say.
+#[must_use]
+pub fn probed(of: &Pod, name: &str, probe: ProbeKind, report: &Report) -> EventSpec {
+    let probe = probe_name(probe);
+    let (reason, message) = match report {
+        Report::Failed(output) => ("Unhealthy", format!("{probe} probe failed: {output}")),
+        Report::Errored(error) => {
+            ("Unhealthy", format!("{probe} probe errored and resulted in unknown state: {error}"))
+        }
+        Report::Warned(output) => ("ProbeWarning", format!("{probe} probe warning: {output}")),
+    };
+    container(of, name, EventType::Warning, reason, message)
+}
+
+/// What a probe says when it does not simply succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    Failed(String),
+    /// It could not be run; its result is thrown away.
+    Errored(String),
+    /// It succeeded, but not as it should.
+    Warned(String),
+}
+
+/// J-2586.
+#[must_use]
+pub fn failed_post_start(of: &Pod, name: &str) -> EventSpec {
+    container(of, name, EventType::Warning, "FailedPostStartHook", "PostStartHook failed")
+}
+
+/// The same for preStop.
+#[must_use]
+pub fn failed_pre_stop(of: &Pod, name: &str) -> EventSpec {
+    container(of, name, EventType::Warning, "FailedPreStopHook", "PreStopHook failed")
 }
 
 /// The pod's sandbox could not be made.

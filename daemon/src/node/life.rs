@@ -12,7 +12,9 @@ use super::{
     decide::{Action, Signal},
     events,
     exit::{self, End, Judged},
-    observed::{Anchors, Call, Evidence, History, Member, Memory, Part, Role, Seen, Step, Trouble},
+    observed::{
+        Anchors, Call, Evidence, Health, History, Hook, Member, Memory, Part, ProbeKind, Role, Seen, Step, Trouble,
+    },
     restart::{self, Restart},
     status::{self, Ending},
 };
@@ -29,6 +31,8 @@ pub(super) const GRACE_MIN: Duration = Duration::from_secs(2);
 const KILL_AGAIN: Duration = Duration::from_secs(10);
 /// How long an engine may take to show what became of a removed container, before it counts as unknown.
 const DOUBT_MAX: Duration = Duration::from_secs(10);
+/// How soon to look again at a container of which the engine did not tell anything (D-508: an exit in between may never be announced).
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon to look again at a state that passes by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -45,6 +49,8 @@ pub(super) struct Stop {
 pub(super) struct Order {
     /// It must not run (any more).
     pub(super) stop: Option<Stop>,
+    /// It will have to stop, now or when its turn comes: its preStop hook may run.
+    pub(super) farewell: Option<Stop>,
     /// Nothing of the pod starts again.
     pub(super) over: bool,
     /// What comes before it is there (J-2530).
@@ -229,7 +235,7 @@ fn prepare(seen: &One<'_>) -> Option<Want> {
 
 /// Create may have been sent, start was not: the command never ran.
 fn creating(seen: &One<'_>, last: &Attempt) -> Want {
-    let Order { stop, over, may_start, not_before } = seen.order;
+    let Order { stop, over, may_start, not_before, farewell: _ } = seen.order;
     if stop.is_some_and(|stop| stop.ending != Ending::No) || over {
         return never_ran(last, "stopped before it was started");
     }
@@ -398,11 +404,11 @@ fn running(seen: &One<'_>, last: &Attempt) -> Want {
         return ended(exit::lost(last, seen.history), last);
     }
     match seen.container {
-        Seen::Unknown => wait(None, "the engine does not answer"),
+        Seen::Unknown => wait(Some(seen.now.boot + ASK_AGAIN), "the engine does not answer"),
         Seen::Present(found) => match found.status {
             ContainerStatus::Running | ContainerStatus::Paused => match seen.order.stop {
                 Some(stop) => end_process(seen, id, stop),
-                None => wait(None, "it runs"),
+                None => runs_on(seen, id),
             },
             ContainerStatus::Exited => exited(seen, last, found),
             ContainerStatus::Removing => wait_briefly(seen, "the container is being removed"),
@@ -425,8 +431,46 @@ fn running(seen: &One<'_>, last: &Attempt) -> Want {
     }
 }
 
-/// The stop signal, the grace period, KILL (D-803, J-2550).
+/// Nobody else wants it to end; its own probes and hooks may.
+fn runs_on(seen: &One<'_>, id: String) -> Want {
+    if let Some(farewell) = seen.order.farewell {
+        return begin_pre_stop(seen, farewell).unwrap_or_else(|| wait(None, "others stop first"));
+    }
+    let Health { failed, post_start, .. } = seen.part.health;
+    if failed.is_none() && post_start != Hook::Failed {
+        return wait(None, "it runs");
+    }
+    let since = seen.memory.calls.stop_at.unwrap_or(seen.now.boot);
+    end_process(seen, id, Stop { ending: Ending::No, kill_at: since + probe_grace(seen, failed) })
+}
+
+/// The probe's own grace period, else the pod's.
+fn probe_grace(seen: &One<'_>, failed: Option<ProbeKind>) -> Duration {
+    let probe = seen.part.spec.and_then(|spec| match failed? {
+        ProbeKind::Startup => spec.startup_probe.as_ref(),
+        ProbeKind::Liveness => spec.liveness_probe.as_ref(),
+        ProbeKind::Readiness => spec.readiness_probe.as_ref(),
+    });
+    let seconds = probe.and_then(|probe| probe.termination_grace_period_seconds);
+    let seconds = seconds.or(seen.part.pod_spec.termination_grace_period_seconds).unwrap_or(30);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// None: there is no hook, it is under way, or there is no time for it.
+fn begin_pre_stop(seen: &One<'_>, stop: Stop) -> Option<Want> {
+    let todo = seen.part.health.pre_stop == Hook::Todo && seen.memory.calls.stop_at.is_none();
+    let begin = || act(Action::PreStop { until: stop.kill_at }, "its preStop hook comes first");
+    (todo && seen.now.boot < stop.kill_at).then(begin)
+}
+
+/// The preStop hook within the grace period, the stop signal, the rest of the period, KILL (D-803, J-2550).
 fn end_process(seen: &One<'_>, id: String, stop: Stop) -> Want {
+    if let Some(begin) = begin_pre_stop(seen, stop) {
+        return begin;
+    }
+    if seen.part.health.pre_stop == Hook::Running && seen.now.boot < stop.kill_at {
+        return wait(Some(stop.kill_at), "its preStop hook runs");
+    }
     let calls = &seen.memory.calls;
     let Some(term_at) = calls.term_at else {
         return act(Action::Signal { id, signal: Signal::Stop }, "it is being stopped");

@@ -14,6 +14,7 @@ use std::{
 use jiff::Timestamp;
 use jobd_api::registry::Kind;
 use k8s_openapi::api::core::v1::{Container as PodContainer, Pod, PodSpec};
+use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::{
@@ -31,6 +32,7 @@ pub mod decide;
 pub mod environment;
 pub mod events;
 pub mod exit;
+mod health;
 pub mod host;
 mod images;
 mod life;
@@ -38,6 +40,7 @@ pub mod logs;
 pub mod network;
 pub mod observed;
 mod read;
+mod refresh;
 pub mod restart;
 mod run;
 mod slots;
@@ -49,12 +52,14 @@ pub mod volumes;
 
 use chores::Chores;
 use containers::Containers;
+use health::{Running, Vitals};
 use host::HostRoot;
 use images::Images;
 use observed::{
-    Call, History, Member, Memory, NodeFacts, Observed, Part, PodKey, PodMemory, Role, SANDBOX, Seen, Step,
+    Call, Health, History, Member, Memory, NodeFacts, Observed, Part, PodKey, PodMemory, Role, SANDBOX, Seen, Step,
     needs_sandbox, roster,
 };
+use refresh::Mounted;
 use slots::Slots;
 use volumes::Directories;
 
@@ -104,6 +109,8 @@ pub(crate) struct Shared<E> {
     directories: Directories,
     containers: Containers,
     images: Images<E>,
+    vitals: Vitals<E>,
+    mounted: Mounted,
     slots: Slots,
     chores: Chores,
     memory: Mutex<HashMap<PodKey, PodMemory>>,
@@ -113,6 +120,8 @@ pub(crate) struct Shared<E> {
     networks: Mutex<BTreeSet<String>>,
     /// Held while one is made.
     making_network: tokio::sync::Mutex<()>,
+    /// Told when a pod waits for an engine that is away.
+    wanted: Notify,
     /// Open readers per container: it is not removed while one reads.
     readers: Mutex<HashMap<String, usize>>,
     own: Own<PodKey>,
@@ -142,7 +151,15 @@ impl<E: Engine> Node<E> {
         }
         let shared = Shared {
             images: Images::new(Arc::clone(&engine), Arc::clone(&clock), waker.clone()),
+            vitals: Vitals::new(
+                Arc::clone(&engine),
+                store.clone(),
+                Arc::clone(&recorder),
+                Arc::clone(&clock),
+                waker.clone(),
+            ),
             slots: Slots::new(engine_calls, waker.clone()),
+            mounted: Mounted::default(),
             chores: Chores::default(),
             containers: Containers::default(),
             directories,
@@ -153,6 +170,7 @@ impl<E: Engine> Node<E> {
             making_network: tokio::sync::Mutex::default(),
             readers: Mutex::default(),
             own: Own::default(),
+            wanted: Notify::new(),
             store,
             engine,
             clock,
@@ -192,6 +210,8 @@ impl<E: Engine> Shared<E> {
         for _ in 0..ACTIONS_MAX {
             let Some((stored, pod)) = self.pod(key).await? else {
                 self.clean_up(key, None);
+                self.vitals.forget(key);
+                self.mounted.leave(key);
                 *memory = PodMemory::default();
                 return Ok(Next::Idle);
             };
@@ -210,11 +230,13 @@ impl<E: Engine> Shared<E> {
             let attempts = self.store.attempts(&uid).await?;
             let chores = self.plan_chores(key, &uid, &attempts);
             let now = self.clock.now();
+            self.refresh_volumes(key, &pod, &attempts, memory, now).await?;
             let mut looks = looks(spec, &attempts, memory);
             for look in &mut looks {
                 (look.container, look.history) = self.observe(look.attempts.last(), &mut look.memory, now).await;
                 look.history.add(look.id().and_then(|id| replayed.get(id)));
             }
+            self.look_at_health(key, &pod, &mut looks, &facts, now);
             let first = looks.first().filter(|look| look.role == Role::Sandbox);
             let since = first.and_then(|sandbox| Some(sandbox.attempts.last()?.created_at));
             let members: Vec<Member<'_>> = looks.iter().map(|look| look.member(spec, since)).collect();
@@ -223,6 +245,7 @@ impl<E: Engine> Shared<E> {
             let decide::Decision { member, action, reason } = decide::decide(&observed, &mut anchors);
             memory.anchors = anchors;
             let sandbox = first.and_then(Look::running_id).map(str::to_owned);
+            let address = first.and_then(Look::address).map(str::to_owned);
             drop(members);
             debug!(namespace = key.namespace, pod = key.name, reason, "{}", name_of(&action));
             let Some(look) = looks.get_mut(member) else { return Ok(Next::Idle) };
@@ -233,7 +256,9 @@ impl<E: Engine> Shared<E> {
                 pod: &pod,
                 role: look.role,
                 name: look.name(),
+                health: look.health,
                 sandbox: sandbox.as_deref(),
+                address: address.as_deref(),
                 last: look.attempts.last(),
                 container: &look.container,
                 now,
@@ -299,10 +324,34 @@ impl<E: Engine> Shared<E> {
         (seen, self.containers.history(id))
     }
 
+    /// What probes and hooks say, for the containers that have any (I-11).
+    fn look_at_health(&self, key: &PodKey, pod: &Pod, looks: &mut [Look<'_>], node: &NodeFacts, now: Now) {
+        let sandbox = looks.first().filter(|look| look.role == Role::Sandbox).and_then(Look::running_id);
+        let sandbox = sandbox.map(str::to_owned);
+        for look in looks {
+            let Some(container) = look.spec.filter(|spec| health::concerns(spec)) else { continue };
+            let started_at = match &look.container {
+                Seen::Present(found) => found.started_at,
+                Seen::Unknown | Seen::Absent | Seen::Foreign(_) => None,
+            };
+            look.health = match look.running_id() {
+                Some(id) => {
+                    let of = Running { key, pod, container, id, sandbox: sandbox.as_deref(), node };
+                    self.vitals.look(&of, started_at, now)
+                }
+                None => {
+                    self.vitals.ended(key, &container.name);
+                    Health::unasked(container)
+                }
+            };
+        }
+    }
+
     async fn inspect(&self, id: &str, now: Now) -> Seen {
         let ticket = self.containers.ticket(id);
         match self.engine.inspect(id).await {
-            Ok(view) => {
+            Ok(mut view) => {
+                self.containers.complete(&mut view);
                 self.containers.inspected(ticket, &view, now.wall);
                 Seen::Present(Box::new(view))
             }
@@ -324,6 +373,7 @@ struct Look<'a> {
     memory: Memory,
     container: Seen,
     history: History,
+    health: Health,
 }
 
 impl<'a> Look<'a> {
@@ -336,13 +386,22 @@ impl<'a> Look<'a> {
         self.attempts.last()?.container_id.as_deref()
     }
 
+    fn address(&self) -> Option<&str> {
+        match &self.container {
+            Seen::Present(found) => Some(found.ip.as_str()).filter(|ip| !ip.is_empty()),
+            Seen::Unknown | Seen::Absent | Seen::Foreign(_) => None,
+        }
+    }
+
     fn running_id(&self) -> Option<&str> {
         self.id().filter(|_| self.attempts.last().is_some_and(|last| last.state == AttemptState::Running))
     }
 
     fn member<'b>(&'b self, pod_spec: &'b PodSpec, since: Option<Timestamp>) -> Member<'b> {
-        let Self { role, spec, attempts, memory, container, history } = self;
-        let part = Part { role: *role, pod_spec, spec: *spec, attempts, since };
+        let Self { role, spec, attempts, memory, container, history, health } = self;
+        let last = attempts.last().map(|last| last.attempt);
+        let probe_ended = last.is_some() && memory.probe_ended == last;
+        let part = Part { role: *role, pod_spec, spec: *spec, attempts, since, health: *health, probe_ended };
         Member { part, container, history, memory }
     }
 }
@@ -359,7 +418,8 @@ fn looks<'a>(spec: &'a PodSpec, attempts: &[Attempt], memory: &mut PodMemory) ->
         let mut memory = memory.containers.remove(name).unwrap_or_default();
         memory.turn_to(next_attempt(&attempts));
         memory.join(looks.first().filter(|first| first.role == Role::Sandbox).and_then(Look::running_id));
-        looks.push(Look { role, spec, attempts, memory, container: Seen::Unknown, history: History::default() });
+        let (container, history, health) = (Seen::Unknown, History::default(), Health::default());
+        looks.push(Look { role, spec, attempts, memory, container, history, health });
     }
     looks
 }
@@ -387,6 +447,7 @@ fn name_of(action: &decide::Action) -> &'static str {
         Action::Replay { .. } => "replay events",
         Action::ReadTermination => "read termination message",
         Action::Signal { .. } => "signal",
+        Action::PreStop { .. } => "preStop",
         Action::Wait(_) => "wait",
     }
 }
@@ -397,6 +458,9 @@ impl<E: Engine> Controller for Node<E> {
     type Key = PodKey;
 
     fn wakes(&self, change: &Change) -> Vec<PodKey> {
+        if refresh::is_mountable(change.key.kind) {
+            return self.shared.mounted.changed(&change.key);
+        }
         if change.key.kind != Kind::Pod {
             self.shared.notice_namespace(change);
             return Vec::new();
@@ -428,6 +492,10 @@ impl<E: Engine> Controller for Node<E> {
         let mut memory = lock(&shared.memory).remove(key).unwrap_or_default();
         memory.containers.values_mut().for_each(|one| one.waits_for_slot = false);
         let result = shared.run_pod(key, &mut memory).await;
+        if memory.is_needed() && !shared.containers.is_connected() {
+            // Somebody has work for the engine: its return is looked for (I-11).
+            shared.wanted.notify_one();
+        }
         if !memory.containers.values().any(|one| one.waits_for_slot) {
             shared.slots.settle(key);
         }

@@ -42,11 +42,74 @@ pub fn roster(spec: &PodSpec) -> Vec<(Role, &PodContainer)> {
     inits.chain(spec.containers.iter().map(|one| (Role::Main, one))).collect()
 }
 
-/// D-201, D-202: one container alone needs no sandbox.
+/// D-201, D-202: one container alone needs no sandbox, unless the pod's address has to be known before it starts.
 #[must_use]
 pub fn needs_sandbox(spec: &PodSpec) -> bool {
     let alone = spec.containers.len() == 1 && spec.init_containers.as_ref().is_none_or(Vec::is_empty);
-    !alone || spec.share_process_namespace == Some(true)
+    !alone || spec.share_process_namespace == Some(true) || (spec.host_network != Some(true) && asks_for_address(spec))
+}
+
+/// A variable shows it, or a hosts file with names of the pod's own has to.
+fn asks_for_address(spec: &PodSpec) -> bool {
+    let variables = spec.containers.iter().flat_map(|container| container.env.iter().flatten());
+    let mut fields = variables.filter_map(|variable| variable.value_from.as_ref()?.field_ref.as_ref());
+    fields.any(|field| ["status.podIP", "status.podIPs"].contains(&field.field_path.as_str()))
+        || spec.host_aliases.as_ref().is_some_and(|aliases| !aliases.is_empty())
+}
+
+/// Which of a container's probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    Startup,
+    Liveness,
+    Readiness,
+}
+
+/// How far a lifecycle hook has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    #[default]
+    Todo,
+    Running,
+    /// Or there is none.
+    Done,
+    Failed,
+}
+
+/// What a container's probes and hooks say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Its startup probe has succeeded.
+    pub started: bool,
+    /// Its readiness probe succeeds.
+    pub ready: bool,
+    /// The probe (startup or liveness) that failed once too often: the container is to be killed.
+    pub failed: Option<ProbeKind>,
+    pub post_start: Hook,
+    pub pre_stop: Hook,
+}
+
+impl Default for Health {
+    /// Of a container that has neither.
+    fn default() -> Self {
+        Self { started: true, ready: true, failed: None, post_start: Hook::Done, pre_stop: Hook::Done }
+    }
+}
+
+impl Health {
+    /// Of a container that was not asked yet.
+    #[must_use]
+    pub fn unasked(container: &PodContainer) -> Self {
+        let lifecycle = container.lifecycle.as_ref();
+        let hook = |exists: bool| if exists { Hook::Todo } else { Hook::Done };
+        Self {
+            started: container.startup_probe.is_none(),
+            ready: container.readiness_probe.is_none(),
+            failed: None,
+            post_start: hook(lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some())),
+            pre_stop: hook(lifecycle.is_some_and(|lifecycle| lifecycle.pre_stop.is_some())),
+        }
+    }
 }
 
 /// One container of a pod, and what became of it so far.
@@ -60,6 +123,10 @@ pub struct Part<'a> {
     pub attempts: &'a [Attempt],
     /// When the pod's present sandbox was made: init containers that ran before run again (J-2533, J-2551).
     pub since: Option<Timestamp>,
+    /// Of the last attempt.
+    pub health: Health,
+    /// The last attempt was ended by its own probes: it runs again although it may have ended well.
+    pub probe_ended: bool,
 }
 
 impl<'a> Part<'a> {
@@ -84,10 +151,35 @@ impl<'a> Part<'a> {
         self.last().is_some_and(|last| last.state == AttemptState::Running)
     }
 
+    /// It runs, and its postStart hook is through: before that nobody is told that it runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.is_running() && self.health.post_start == Hook::Done
+    }
+
+    /// J-2516.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.is_up() && self.health.started
+    }
+
+    /// J-2516.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_started() && self.health.ready
+    }
+
+    /// Its postStart hook goes on, so nothing that comes after it starts.
+    #[must_use]
+    pub fn holds_others(&self) -> bool {
+        self.is_running() && matches!(self.health.post_start, Hook::Todo | Hook::Running)
+    }
+
     /// It was started at least once.
     #[must_use]
     pub fn ran(&self) -> bool {
-        self.attempts.iter().any(|attempt| attempt.exit.is_some() || attempt.state == AttemptState::Running)
+        let running = |attempt: &Attempt| attempt.state == AttemptState::Running && self.is_up();
+        self.attempts.iter().any(|attempt| attempt.exit.is_some() || running(attempt))
     }
 
     /// It was started in the present sandbox (J-2530).
@@ -108,12 +200,13 @@ impl<'a> Part<'a> {
     pub fn verdict(&self) -> Option<&'a Exit> {
         let (last, spec) = (self.last()?, self.spec?);
         let exit = last.exit.as_ref().filter(|_| last.state == AttemptState::Ended)?;
+        let again = self.probe_ended && self.pod_spec.restart_policy.as_deref() != Some("Never");
         let over = match self.role {
             Role::Sandbox | Role::Sidecar => false,
             Role::Init => {
                 self.is_present(last) && (exit.exit_code == 0 || !restart::wants_restart(self.pod_spec, spec, exit))
             }
-            Role::Main => !restart::wants_restart(self.pod_spec, spec, exit),
+            Role::Main => !again && !restart::wants_restart(self.pod_spec, spec, exit),
         };
         over.then_some(exit)
     }
@@ -124,7 +217,8 @@ impl<'a> Part<'a> {
         match self.role {
             Role::Sandbox => self.is_running(),
             Role::Init => self.verdict().is_some_and(|exit| exit.exit_code == 0),
-            Role::Sidecar => self.started(),
+            Role::Sidecar if self.is_running() => self.is_started(),
+            Role::Sidecar => self.started() && self.spec.is_none_or(|spec| spec.startup_probe.is_none()),
             Role::Main => true,
         }
     }
@@ -236,6 +330,8 @@ pub struct Calls {
     pub created: Option<String>,
     /// When the doubt about a removed container began, since boot.
     pub doubt_since: Option<Duration>,
+    /// When its end was begun, by its preStop hook or the stop signal, since boot.
+    pub stop_at: Option<Duration>,
     /// When the stop signal was sent, since boot.
     pub term_at: Option<Duration>,
     /// When KILL was last sent, since boot.
@@ -295,6 +391,8 @@ pub struct PodMemory {
     pub anchors: Anchors,
     /// By name.
     pub containers: BTreeMap<String, Memory>,
+    /// What its volumes show of the pod itself; none: they were not looked at while it runs.
+    pub shown: Option<u64>,
 }
 
 impl PodMemory {
@@ -324,6 +422,8 @@ pub struct Memory {
     pub spec: Option<Box<crate::engine::ContainerSpec>>,
     /// The id of the sandbox that all this is for.
     pub sandbox: Option<String>,
+    /// The attempt that was stopped because its probes said so.
+    pub probe_ended: Option<u32>,
 }
 
 impl Memory {

@@ -21,6 +21,8 @@ use crate::{
 /// How soon a broken stream is opened again, and how seldom while the engine stays away.
 const RECONNECT_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// The same while no pod has work for it (I-11); the first one that has does not wait.
+const RECONNECT_IDLE: Duration = Duration::from_secs(60);
 /// D-508.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Removals in the background (D-1302).
@@ -105,8 +107,20 @@ impl<E: Engine> Shared<E> {
                     away = true;
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RECONNECT_MAX);
+            self.rest(pause).await;
+            pause = (pause * 2).min(RECONNECT_IDLE);
+        }
+    }
+
+    /// Waits before the engine is asked again: short while a pod waits for it, else longer each time.
+    async fn rest(&self, pause: Duration) {
+        tokio::time::sleep(pause.min(RECONNECT_MAX)).await;
+        if pause <= RECONNECT_MAX || !self.active().await.is_ok_and(|pods| pods.is_empty()) {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause.saturating_sub(RECONNECT_MAX)) => {}
+            () = self.wanted.notified() => {}
         }
     }
 

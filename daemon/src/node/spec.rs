@@ -13,7 +13,7 @@ use super::{
     containers::label,
     environment::Environment,
     events, network,
-    observed::{NodeFacts, SANDBOX, roster},
+    observed::{NodeFacts, SANDBOX, needs_sandbox, roster},
 };
 use crate::engine::{ContainerSpec, Image, Mount, Network, pause};
 
@@ -55,6 +55,14 @@ pub fn name(pod_uid: &str, container: &str, attempt: u32) -> String {
 #[must_use]
 pub fn has_no_network(pod: &Pod) -> bool {
     pod.metadata.annotations.as_ref().and_then(|all| all.get(NETWORK_ANNOTATION)).is_some_and(|value| value == "none")
+}
+
+/// Whether `/etc/hosts` is ours, as a kubelet's: the engine writes one only for a container with a network of its own.
+#[must_use]
+pub fn has_own_hosts(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    let on_host = spec.is_some_and(|spec| spec.host_network == Some(true));
+    !on_host && (has_no_network(pod) || spec.is_some_and(needs_sandbox))
 }
 
 /// J-711.

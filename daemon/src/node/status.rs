@@ -91,9 +91,11 @@ impl<'a> Picture<'a> {
         self.members.iter().filter(|shown| matches!(shown.part.role, Role::Init | Role::Sidecar))
     }
 
-    /// Init containers that the others still wait for.
+    /// Init containers that the others still wait for; nobody waits for a sidecar once the others have run.
     fn incomplete(&self) -> Vec<&'a str> {
-        self.init_containers().filter(|shown| !shown.part.lets_pass()).map(|shown| shown.part.name()).collect()
+        let ran = self.of(Role::Main).any(|shown| shown.part.ran());
+        let passes = |part: &Part<'_>| part.lets_pass() || (ran && part.role == Role::Sidecar);
+        self.init_containers().map(|shown| &shown.part).filter(|part| !passes(part)).map(|part| part.name()).collect()
     }
 }
 
@@ -191,9 +193,11 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
     let image = part.spec.and_then(|spec| spec.image.clone()).unwrap_or_default();
     // A pod whose init containers never let it begin is over without the others (J-2531).
     let missed = is_terminal(Some(phase)) && (part.role != Role::Main || !picture.incomplete().is_empty());
-    // Attempts that were started, the shown one last.
-    let mut started: Vec<&Attempt> =
-        attempts.iter().filter(|attempt| attempt.exit.is_some() || attempt.state == AttemptState::Running).collect();
+    // Attempts that were started, the shown one last. A postStart hook that is not through holds back that it runs.
+    let mut started: Vec<&Attempt> = attempts
+        .iter()
+        .filter(|attempt| attempt.exit.is_some() || (attempt.state == AttemptState::Running && part.is_up()))
+        .collect();
     let shown = started.last().copied();
     let state = match shown {
         Some(shown) if shown.state == AttemptState::Running => {
@@ -216,7 +220,7 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
     }
     let running = state.running.is_some();
     let ready = match part.role {
-        Role::Sandbox | Role::Sidecar | Role::Main => running,
+        Role::Sandbox | Role::Sidecar | Role::Main => running && part.is_ready(),
         Role::Init => state.terminated.as_ref().is_some_and(|end| end.exit_code == 0),
     };
     ContainerStatus {
@@ -225,7 +229,7 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
         image_id: image_id.map_or_else(|| old.map(|old| old.image_id.clone()).unwrap_or_default(), str::to_owned),
         container_id: shown.and_then(|shown| shown.container_id.as_deref().map(docker_id)),
         ready,
-        started: Some(running),
+        started: Some(running && part.is_started()),
         restart_count: shown.map_or(0, |shown| i32::try_from(shown.attempt).unwrap_or(i32::MAX)),
         state: Some(state),
         last_state: Some(started.last().map(|last| terminated(last)).unwrap_or_default()),
@@ -306,7 +310,7 @@ fn conditions(picture: &Picture<'_>, phase: &str) -> Vec<PodCondition> {
     let mut unready: Vec<&str> = picture
         .containers()
         .map(|shown| shown.part)
-        .filter(|part| part.role != Role::Init && !part.is_running())
+        .filter(|part| part.role != Role::Init && !part.is_ready())
         .map(|part| part.name())
         .collect();
     unready.sort_unstable();

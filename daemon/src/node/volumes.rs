@@ -11,9 +11,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use jobd_api::registry::Kind;
 use k8s_openapi::api::core::v1::{
-    Container, DownwardAPIVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Pod,
-    ProjectedVolumeSource, Volume,
+    Container, DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, Pod, ProjectedVolumeSource, Volume,
 };
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
@@ -85,7 +85,7 @@ impl Directories {
     }
 
     fn volume(&self, uid: &str, volume: &Volume) -> PathBuf {
-        let root = if is_secret(volume) { &self.secrets } else { &self.pods };
+        let root = if is_secret(volume) || is_memory(volume) { &self.secrets } else { &self.pods };
         root.join(uid).join("volumes").join(&volume.name)
     }
 
@@ -146,6 +146,18 @@ fn is_memory(volume: &Volume) -> bool {
     volume.empty_dir.as_ref().is_some_and(|dir| dir.medium.as_deref() == Some("Memory"))
 }
 
+/// A memory volume that a tmpfs of the engine cannot be, because that has one container as its whole user (D-1004): it is a directory in
+/// memory, without a limit of its own.
+fn is_shared_memory(pod: &Pod, volume: &Volume) -> bool {
+    let spec = pod.spec.as_ref();
+    let containers = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+    let mounts: Vec<_> = mounts.filter(|mount| mount.name == volume.name).collect();
+    let is_part =
+        |mount: &&k8s_openapi::api::core::v1::VolumeMount| mount.sub_path.is_some() || mount.sub_path_expr.is_some();
+    is_memory(volume) && (mounts.len() > 1 || mounts.iter().any(is_part))
+}
+
 /// Makes all volumes of a pod; again after a restart of its container, without harm to what is in them.
 ///
 /// # Errors
@@ -163,16 +175,22 @@ pub fn prepare(
     let pod_dir = directories.pod(uid);
     let on_disk = |message: io::Error| VolumeError { volume: String::new(), message: message.to_string() };
     make_private(&directories.pods).and_then(|()| make_private(&pod_dir)).map_err(on_disk)?;
-    if spec::has_no_network(pod) {
-        write_hosts(&pod_dir, pod).map_err(on_disk)?;
+    if spec::has_own_hosts(pod) {
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
+        if address.is_none() && !spec::has_no_network(pod) {
+            return Err(on_disk(io::Error::other("the pod's address is not known yet")));
+        }
+        write_hosts(&pod_dir, pod, address).map_err(on_disk)?;
     }
     for volume in spec.volumes.iter().flatten() {
         let dir = directories.volume(uid, volume);
         let failed = |message: String| VolumeError { volume: volume.name.clone(), message };
         if let Some(files) = files_of(pod, volume, sources, node).map_err(failed)? {
             write_atomically(&dir, &files, group, stamp).map_err(|error| failed(error.to_string()))?;
-        } else if let Some(empty) = &volume.empty_dir {
-            make_empty_dir(&dir, empty, group).map_err(|error| failed(error.to_string()))?;
+        } else if volume.empty_dir.is_some() {
+            if !is_memory(volume) || is_shared_memory(pod, volume) {
+                make_empty_dir(&dir, group).map_err(|error| failed(error.to_string()))?;
+            }
         } else if let Some(host) = &volume.host_path {
             check_host_path(&directories.host, host).map_err(failed)?;
         } else {
@@ -180,6 +198,51 @@ pub fn prepare(
         }
     }
     Ok(())
+}
+
+/// Whether any volume shows what may change while the pod runs.
+#[must_use]
+pub fn follow_objects(pod: &Pod) -> bool {
+    let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.any(|volume| {
+        let Volume { config_map, secret, downward_api, projected, .. } = volume;
+        config_map.is_some() || secret.is_some() || downward_api.is_some() || projected.is_some()
+    })
+}
+
+/// The config maps and secrets that volumes show.
+#[must_use]
+pub fn objects(pod: &Pod) -> Vec<(Kind, String)> {
+    let mut found = Vec::new();
+    for Volume { config_map, secret, projected, .. } in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
+        found.extend(config_map.as_ref().map(|source| (Kind::ConfigMap, source.name.clone())));
+        found.extend(secret.as_ref().and_then(|source| Some((Kind::Secret, source.secret_name.clone()?))));
+        for source in projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
+            found.extend(source.config_map.as_ref().map(|source| (Kind::ConfigMap, source.name.clone())));
+            found.extend(source.secret.as_ref().map(|source| (Kind::Secret, source.name.clone())));
+        }
+    }
+    found
+}
+
+/// Writes anew what has changed in the volumes of a running pod. What cannot be made any more (its object was deleted) stays as it was.
+pub fn refresh(directories: &Directories, pod: &Pod, sources: &Sources, node: &NodeFacts, stamp: &str) {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let Some(spec) = &pod.spec else { return };
+    let group = spec.security_context.as_ref().and_then(|security| security.fs_group);
+    for volume in spec.volumes.iter().flatten() {
+        let dir = directories.volume(uid, volume);
+        let written = match files_of(pod, volume, sources, node) {
+            Ok(Some(files)) if dir.exists() => {
+                write_atomically(&dir, &files, group, stamp).map_err(|error| error.to_string())
+            }
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::debug!(uid, volume = volume.name, error, "a mounted volume stays as it is");
+        }
+    }
 }
 
 /// One file of a volume.
@@ -314,10 +377,42 @@ fn downward(
     Ok(())
 }
 
+/// A file's mode as it is written: a group that may own files may read them, as the kubelet sees to.
+fn mode_of(file: &File, group: Option<i64>) -> u32 {
+    let mode = u32::try_from(file.mode).unwrap_or(0o644) & 0o7777;
+    if group.is_some() { mode | ((mode & 0o400) >> 3) } else { mode }
+}
+
+/// Whether exactly these files are there already.
+fn holds(dir: &Path, files: &[File], group: Option<i64>) -> bool {
+    let wanted: BTreeMap<PathBuf, &File> = files.iter().map(|file| (PathBuf::from(&file.path), file)).collect();
+    let data = dir.join("..data");
+    let same = |(path, file): (&PathBuf, &&File)| {
+        let path = data.join(path);
+        fs::symlink_metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o7777 == mode_of(file, group))
+            && fs::read(&path).is_ok_and(|bytes| bytes == file.bytes)
+    };
+    fs::symlink_metadata(&data).is_ok()
+        && count_files(&data).is_ok_and(|count| count == wanted.len())
+        && wanted.iter().all(same)
+}
+
+fn count_files(dir: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        count += if entry.file_type()?.is_dir() { count_files(&entry.path())? } else { 1 };
+    }
+    Ok(count)
+}
+
 /// The layout that readers know: a new directory, `..data` switched over to it by one rename, and a link for each top name.
 fn write_atomically(dir: &Path, files: &[File], group: Option<i64>, stamp: &str) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
+    if holds(dir, files, group) {
+        return Ok(());
+    }
     let (mut version, mut count) = (format!("..{stamp}"), 0);
     while dir.join(&version).exists() {
         count += 1;
@@ -331,11 +426,8 @@ fn write_atomically(dir: &Path, files: &[File], group: Option<i64>, stamp: &str)
             fs::create_dir_all(parent)?;
         }
         fs::write(&path, &file.bytes)?;
-        let mode = u32::try_from(file.mode).unwrap_or(0o644) & 0o7777;
-        // A group that may own files may read them, as the kubelet sees to.
-        let mode = if group.is_some() { mode | ((mode & 0o400) >> 3) } else { mode };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         own(&path, group)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode_of(file, group)))?;
     }
     own(dir, group)?;
     let previous = fs::read_link(dir.join("..data")).ok();
@@ -383,10 +475,7 @@ fn own(path: &Path, group: Option<i64>) -> io::Result<()> {
 }
 
 /// D-1003.
-fn make_empty_dir(dir: &Path, source: &EmptyDirVolumeSource, group: Option<i64>) -> io::Result<()> {
-    if source.medium.as_deref() == Some("Memory") {
-        return Ok(());
-    }
+fn make_empty_dir(dir: &Path, group: Option<i64>) -> io::Result<()> {
     if dir.exists() {
         return Ok(());
     }
@@ -414,15 +503,32 @@ fn check_host_path(host: &HostRoot, source: &HostPathVolumeSource) -> Result<(),
     }
 }
 
-/// The hosts file of a pod without a network (D-212).
-fn write_hosts(pod_dir: &Path, pod: &Pod) -> io::Result<()> {
-    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    text.push_str(&format!("127.0.1.1\t{}\n", spec::hostname(pod)));
-    for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
+/// The hosts file as a kubelet writes it. A pod without a network (D-212) finds itself by the loopback.
+fn write_hosts(pod_dir: &Path, pod: &Pod, address: Option<&str>) -> io::Result<()> {
+    let spec = pod.spec.as_ref();
+    let name = spec::hostname(pod);
+    let domain = spec.and_then(|spec| spec.subdomain.as_deref()).filter(|domain| !domain.is_empty());
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let names = match domain {
+        Some(domain) => format!("{name}.{domain}.{namespace}.svc.cluster.local\t{name}"),
+        None => name,
+    };
+    let mut text = String::from(
+        "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
+    );
+    text.push_str(&format!("{}\t{names}\n", address.unwrap_or("127.0.1.1")));
+    let aliases: Vec<_> = spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()).collect();
+    if !aliases.is_empty() {
+        text.push_str("\n# Entries added by HostAliases.\n");
+    }
+    for alias in aliases {
         let names = alias.hostnames.iter().flatten().map(String::as_str).collect::<Vec<_>>().join("\t");
         text.push_str(&format!("{}\t{names}\n", alias.ip));
     }
-    fs::write(pod_dir.join("etc-hosts"), text)
+    let path = pod_dir.join("etc-hosts");
+    // Bound by containers that run already: written in place, and only if it says something else.
+    if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) { Ok(()) } else { fs::write(path, text) }
 }
 
 /// The mounts of a container, in the order of its `volumeMounts`, with the termination file.
@@ -456,10 +562,7 @@ pub fn mounts(
             (_, Some(path)) => path.clone(),
             (_, None) => String::new(),
         };
-        if is_memory(volume) {
-            if !sub_path.is_empty() {
-                return Err(format!("subPath is not supported in the memory volume \"{}\"", volume.name));
-            }
+        if is_memory(volume) && !is_shared_memory(pod, volume) {
             found.tmpfs.insert(mount.mount_path.clone(), tmpfs_options(volume, pod));
             continue;
         }
@@ -497,7 +600,7 @@ pub fn mounts(
         read_only: false,
         propagation: None,
     };
-    if spec::has_no_network(pod) {
+    if spec::has_own_hosts(pod) && !found.mounts.iter().any(|mount| mount.target == "/etc/hosts") {
         found.mounts.push(own(pod_dir.join("etc-hosts"), "/etc/hosts"));
     }
     let message = container.termination_message_path.as_deref().unwrap_or("/dev/termination-log");
@@ -591,6 +694,13 @@ mod tests {
         assert_eq!(fs::read_link(dir.join("..data")).unwrap(), Path::new("..two"));
         assert!(!dir.join("..one").exists());
         assert!(write_atomically(&dir, &[file("../x", "1")], None, "three").is_err());
+        // What is there already is left alone; another mode or one file less is a change.
+        write_atomically(&dir, &[file("a", "3")], None, "four").unwrap();
+        assert_eq!(fs::read_link(dir.join("..data")).unwrap(), Path::new("..two"));
+        write_atomically(&dir, &[File { mode: 0o600, ..file("a", "3") }], None, "five").unwrap();
+        assert_eq!(fs::metadata(dir.join("a")).unwrap().permissions().mode() & 0o777, 0o600);
+        write_atomically(&dir, &[], None, "six").unwrap();
+        assert!(!dir.join("a").exists());
     }
 
     #[test]
@@ -615,10 +725,10 @@ mod tests {
     fn an_empty_dir_is_open_to_all_and_keeps_its_content_d1003() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("scratch");
-        make_empty_dir(&dir, &EmptyDirVolumeSource::default(), None).unwrap();
+        make_empty_dir(&dir, None).unwrap();
         assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o777);
         fs::write(dir.join("kept"), "x").unwrap();
-        make_empty_dir(&dir, &EmptyDirVolumeSource::default(), None).unwrap();
+        make_empty_dir(&dir, None).unwrap();
         assert!(dir.join("kept").exists());
     }
 

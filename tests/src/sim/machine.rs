@@ -322,7 +322,7 @@ impl Machine {
             finished_at: None,
             image: "busybox:1".to_owned(),
             image_id: "sha256:busybox".to_owned(),
-            ip: String::new(),
+            ip: "192.0.2.9".to_owned(),
         }
     }
 

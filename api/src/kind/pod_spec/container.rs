@@ -36,7 +36,7 @@ pub(super) fn validate_containers(
         if !names.insert(container.name.as_str()) {
             errors.duplicate(&path.child("name"), container.name.as_str());
         }
-        probe::validate_all(errors, container, &path);
+        probe::validate_all(errors, container, spec.termination_grace_period_seconds, &path);
     }
     validate_host_ports(errors, spec.containers.iter().enumerate(), &containers_path);
 
@@ -56,7 +56,7 @@ pub(super) fn validate_containers(
         // Plain init containers run one by one, so each has the host's ports for itself.
         validate_host_ports(errors, [(index, container)].into_iter(), &inits_path);
         if restart_policy == "Always" {
-            probe::validate_all(errors, container, &path);
+            probe::validate_all(errors, container, spec.termination_grace_period_seconds, &path);
         } else {
             for (field, set) in [
                 ("lifecycle", container.lifecycle.is_some()),

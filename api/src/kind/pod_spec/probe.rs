@@ -1,4 +1,4 @@
-//! Probes and lifecycle hooks. None of them is run yet ([`super::unsupported`]); what is malformed is still told as Kubernetes does.
+//! Probes and lifecycle hooks.
 
 use k8s_openapi::{
     api::core::v1::{Container, ExecAction, GRPCAction, HTTPGetAction, Probe, SleepAction, TCPSocketAction},
@@ -21,7 +21,7 @@ struct Handler<'a> {
 }
 
 /// The hooks and probes of a container that may have them.
-pub(super) fn validate_all(errors: &mut FieldErrors, container: &Container, path: &Path) {
+pub(super) fn validate_all(errors: &mut FieldErrors, container: &Container, grace: Option<i64>, path: &Path) {
     if let Some(lifecycle) = &container.lifecycle {
         let path = path.child("lifecycle");
         for (field, handler) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
@@ -33,7 +33,15 @@ pub(super) fn validate_all(errors: &mut FieldErrors, container: &Container, path
                     grpc: None,
                     sleep: handler.sleep.as_ref(),
                 };
-                validate_handler(errors, &handler, &path.child(field));
+                let path = path.child(field);
+                validate_handler(errors, &handler, &path);
+                // A grace period that is itself wrong is told elsewhere.
+                if let (Some(sleep), Some(grace)) = (handler.sleep, grace)
+                    && !(0..=grace).contains(&sleep.seconds)
+                {
+                    let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+                    errors.invalid(&path.child("sleep"), sleep.seconds, &detail);
+                }
             }
         }
     }
@@ -113,9 +121,6 @@ fn validate_handler(errors: &mut FieldErrors, handler: &Handler<'_>, path: &Path
     }
     if let Some(grpc) = grpc {
         container::validate_port_number(errors, grpc.port, &path.child("grpc").child("port"));
-    }
-    if let Some(sleep) = sleep.filter(|sleep| sleep.seconds < 0) {
-        errors.invalid(&path.child("sleep").child("seconds"), sleep.seconds, NEGATIVE);
     }
 }
 

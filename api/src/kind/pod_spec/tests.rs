@@ -449,10 +449,27 @@ fn the_rest_of_the_spec_j_451_j_453_j_454() {
     );
 }
 
+/// J-2409, J-2550
+#[test]
+fn hooks_that_sleep_end_within_the_grace_period() {
+    let sleeps = |seconds: i64| {
+        let hook = json!({"sleep": {"seconds": seconds}});
+        merge(
+            container(json!({"lifecycle": {"preStop": hook}})),
+            &json!({"spec": {"terminationGracePeriodSeconds": 5}}),
+        )
+    };
+    let detail = "must be non-negative and less than terminationGracePeriodSeconds (5)";
+    for (seconds, refused) in [(-1, true), (0, false), (5, false), (6, true)] {
+        let want = format!("spec.containers[0].lifecycle.preStop.sleep: Invalid value: {seconds}: {detail}");
+        let want = if refused { vec![want] } else { Vec::new() };
+        assert_eq!(create(&sleeps(seconds)).err().unwrap_or_default(), want, "{seconds}");
+    }
+}
+
 /// Everything that the node does not run is refused by its path, in pods and in templates; what it runs is not.
 #[test]
 fn refuses_what_is_not_run_i_8() {
-    let probe = json!({"exec": {"command": ["true"]}});
     let in_container =
         |change: Value| merge(container(change), &json!({"spec": {"volumes": [{"name": "v"}]}}))["spec"].clone();
     let mount = |change: Value| {
@@ -481,11 +498,6 @@ fn refuses_what_is_not_run_i_8() {
             "securityContext.supplementalGroupsPolicy",
         ),
         (json!({"securityContext": {"windowsOptions": {}}}), "securityContext.windowsOptions"),
-        (in_container(json!({"livenessProbe": probe})), "containers[0].livenessProbe"),
-        (in_container(json!({"readinessProbe": probe})), "containers[0].readinessProbe"),
-        (in_container(json!({"startupProbe": probe})), "containers[0].startupProbe"),
-        (in_container(json!({"lifecycle": {"preStop": probe}})), "containers[0].lifecycle.preStop"),
-        (in_container(json!({"lifecycle": {"postStart": probe}})), "containers[0].lifecycle.postStart"),
         (in_container(json!({"lifecycle": {"stopSignal": "SIGINT"}})), "containers[0].lifecycle.stopSignal"),
         (in_container(json!({"restartPolicy": "Always"})), "containers[0].restartPolicy"),
         (in_container(json!({"restartPolicyRules": [{"action": "Restart"}]})), "containers[0].restartPolicyRules"),
@@ -495,7 +507,6 @@ fn refuses_what_is_not_run_i_8() {
             in_container(json!({"securityContext": {"procMount": "Unmasked"}})),
             "containers[0].securityContext.procMount",
         ),
-        (mount(json!({"mountPropagation": "Bidirectional"})), "containers[0].volumeMounts[0].mountPropagation"),
         (
             mount(json!({"readOnly": true, "recursiveReadOnly": "Enabled"})),
             "containers[0].volumeMounts[0].recursiveReadOnly",

@@ -39,15 +39,6 @@ const POD: &[Feature<PodSpec>] = &[
 
 /// Fields of each container and init container.
 const CONTAINER: &[Feature<Container>] = &[
-    ("livenessProbe", |container| container.liveness_probe.is_some()),
-    ("readinessProbe", |container| container.readiness_probe.is_some()),
-    ("startupProbe", |container| container.startup_probe.is_some()),
-    ("lifecycle.postStart", |container| {
-        container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
-    }),
-    ("lifecycle.preStop", |container| {
-        container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
-    }),
     ("lifecycle.stopSignal", |container| {
         container.lifecycle.as_ref().is_some_and(|lifecycle| !text(&lifecycle.stop_signal).is_empty())
     }),
@@ -74,10 +65,7 @@ const CONTAINER: &[Feature<Container>] = &[
 ];
 
 /// Fields of each mount.
-const MOUNT: &[Feature<VolumeMount>] = &[
-    ("mountPropagation", |mount| ["HostToContainer", "Bidirectional"].contains(&text(&mount.mount_propagation))),
-    ("recursiveReadOnly", |mount| text(&mount.recursive_read_only) == "Enabled"),
-];
+const MOUNT: &[Feature<VolumeMount>] = &[("recursiveReadOnly", |mount| text(&mount.recursive_read_only) == "Enabled")];
 
 /// The volumes that are run; every other source is refused by its name.
 const VOLUMES: &[&str] = &["hostPath", "emptyDir", "configMap", "secret", "downwardAPI", "projected"];

@@ -22,13 +22,14 @@ use jiff::Timestamp;
 use tokio::sync::RwLock;
 
 use super::{
-    Container, ContainerSpec, Engine, Error, Event, Image, Info, ListedContainer, ListedNetwork, LogFrame, LogQuery,
-    RegistryAuth,
+    Container, ContainerSpec, Engine, Error, Event, ExecEnd, ExecLimits, Image, Info, ListedContainer, ListedNetwork,
+    LogFrame, LogQuery, RegistryAuth,
 };
 
 mod body;
 mod convert;
 mod errors;
+mod exec;
 mod network;
 mod reference;
 
@@ -232,6 +233,15 @@ impl Engine for DockerEngine {
         match client.remove_network(name).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.failed(Call::Other, error).await),
+        }
+    }
+
+    async fn exec(&self, id: &str, command: &[String], limits: ExecLimits) -> Result<ExecEnd, Error> {
+        let client = self.client().await?;
+        match exec::run(&client, id, command, limits).await {
+            Ok(end) => Ok(end),
+            Err(exec::Failure::NotBegun(message)) => Err(Error::Refused { status: 400, message }),
+            Err(exec::Failure::Engine(error)) => Err(self.failed(Call::Other, error).await),
         }
     }
 

@@ -9,7 +9,10 @@ use crate::{
     engine::{Container, ContainerStatus},
     node::{
         decide::{Action, Decision, Signal, decide},
-        observed::{Anchors, Call, Died, Evidence, History, Member, Memory, Observed, Part, Role, Seen, Step, Trouble},
+        observed::{
+            Anchors, Call, Died, Evidence, Health, History, Hook, Member, Memory, Observed, Part, ProbeKind, Role,
+            Seen, Step, Trouble,
+        },
         status::UNKNOWN,
     },
     store::{
@@ -26,6 +29,7 @@ struct Case {
     container: Seen,
     history: History,
     memory: Memory,
+    health: Health,
     seconds: u32,
 }
 
@@ -37,6 +41,7 @@ fn case(state: Option<AttemptState>) -> Case {
         container: Seen::Unknown,
         history: History::default(),
         memory: Memory::default(),
+        health: Health::default(),
         seconds: 100,
     }
 }
@@ -117,6 +122,8 @@ impl Case {
             spec: pod_spec.containers.first(),
             attempts: &self.attempts,
             since: None,
+            health: self.health,
+            probe_ended: false,
         };
         let Self { container, history, memory, .. } = self;
         let members = [Member { part, container, history, memory }];
@@ -162,6 +169,7 @@ fn render(action: &Action) -> String {
         Action::ReadTermination => "termination".to_owned(),
         Action::Signal { id, signal: Signal::Stop } => format!("stop {id}"),
         Action::Signal { id, signal: Signal::Kill } => format!("kill {id}"),
+        Action::PreStop { until } => format!("preStop until {}", until.as_secs()),
         Action::Wait(None) => "wait".to_owned(),
         Action::Wait(Some(due)) => format!("wait until {}", due.as_secs_f32()),
     }
@@ -433,7 +441,7 @@ fn a_pod_that_is_too_old_fails_j2560() {
     // Waiting for what has passed would keep the processor busy for as long as the engine is away (I-11).
     let away = |seconds: u32| old(Some(AttemptState::Running)).with(|c| c.seconds = seconds).after_commit();
     check(away(59), "wait until 60");
-    check(away(60), "wait");
+    check(away(60), "wait until 65");
 }
 
 #[test]
@@ -478,4 +486,71 @@ fn what_was_committed_is_not_committed_again() {
         let case = case.after_commit();
         check(case, "wait");
     }
+}
+
+/// A container that runs, with this health, and the status that says so.
+fn running(health: Health, change: impl FnOnce(&mut Case)) -> Case {
+    case(Some(AttemptState::Running))
+        .with(|c| {
+            c.container = view(ContainerStatus::Running);
+            c.health = health;
+        })
+        .with(change)
+        .after_commit()
+}
+
+#[test]
+fn a_failed_probe_ends_its_container_within_its_own_grace_period_j2582() {
+    let failed = |kind| Health { failed: Some(kind), ..Health::default() };
+    check(running(failed(ProbeKind::Liveness), |_| {}), "stop c0");
+    let told = |c: &mut Case| {
+        c.memory.calls.stop_at = Some(Duration::from_secs(90));
+        c.memory.calls.term_at = Some(Duration::from_secs(90));
+    };
+    check(running(failed(ProbeKind::Liveness), told), "wait until 120");
+    check(
+        running(failed(ProbeKind::Liveness), |c| {
+            c.pod["spec"] = json!({"containers": {"livenessProbe": {"terminationGracePeriodSeconds": 15}}});
+            told(c);
+        }),
+        "wait until 105",
+    );
+    // That of another probe does not count.
+    check(
+        running(failed(ProbeKind::Startup), |c| {
+            c.pod["spec"] = json!({"containers": {"livenessProbe": {"terminationGracePeriodSeconds": 5}}});
+            told(c);
+        }),
+        "wait until 120",
+    );
+    check(
+        running(failed(ProbeKind::Startup), |c| {
+            c.pod["spec"] = json!({"containers": {"startupProbe": {"terminationGracePeriodSeconds": 5}}});
+            told(c);
+        }),
+        "kill c0",
+    );
+    // J-2586
+    check(running(Health { post_start: Hook::Failed, ..Health::default() }, |_| {}), "stop c0");
+    check(running(Health { post_start: Hook::Running, ..Health::default() }, |_| {}), "wait");
+}
+
+#[test]
+fn a_pre_stop_hook_comes_first_and_counts_against_the_grace_period_j2550() {
+    let deleted = |pre_stop: Hook, begun: Option<u64>, seconds: u32| {
+        running(Health { pre_stop, ..Health::default() }, |c| {
+            c.pod["metadata"] = json!({
+                "deletionTimestamp": at(130).to_string(), "deletionGracePeriodSeconds": 30,
+            });
+            c.memory.calls.stop_at = begun.map(Duration::from_secs);
+            c.seconds = seconds;
+        })
+    };
+    check(deleted(Hook::Todo, None, 100), "preStop until 130");
+    check(deleted(Hook::Running, Some(100), 110), "wait until 130");
+    check(deleted(Hook::Done, Some(100), 110), "stop c0");
+    check(deleted(Hook::Failed, Some(100), 110), "stop c0");
+    // It takes too long, or there is no time for it.
+    check(deleted(Hook::Running, Some(100), 130), "stop c0");
+    check(deleted(Hook::Todo, None, 130), "stop c0");
 }

@@ -262,3 +262,71 @@ async fn a_pod_that_is_too_old_stops_all_of_its_containers_j2560() {
     assert_eq!(pod.status.unwrap().reason.as_deref(), Some("DeadlineExceeded"));
     assert!(world.engine.names().is_empty());
 }
+
+/// Settles until the tasks of hooks have told, too.
+async fn settle_until(world: &mut World, what: impl Fn(&World) -> bool) {
+    let deadline = std::time::Duration::from_secs(10);
+    let settle = async {
+        while !what(world) {
+            world.settle().await;
+            tokio::task::yield_now().await;
+        }
+        world.settle().await;
+    };
+    tokio::time::timeout(deadline, settle).await.unwrap();
+}
+
+fn hooked(mut container: Value, hook: &str, command: &str) -> Value {
+    container["lifecycle"] = json!({hook: {"exec": {"command": [command]}}});
+    container
+}
+
+#[tokio::test]
+async fn a_post_start_hook_is_run_once_and_the_next_container_waits_for_it() {
+    let containers = vec![hooked(container("a"), "postStart", "greet"), container("b")];
+    let mut world = World::new(json!({"spec": {"containers": containers}})).await;
+    settle_until(&mut world, |world| world.engine.alive().contains(&"jobd-u-b-0".to_owned())).await;
+    let calls = world.engine.calls();
+    let at = |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
+    assert!(
+        at("start jobd-u-a-0") < at("exec jobd-u-a-0 greet") && at("exec jobd-u-a-0 greet") < at("start jobd-u-b-0")
+    );
+    expect(&world, "Running", "a=running b=running").await;
+    world.crash().await;
+    world.settle().await;
+    assert_eq!(world.engine.calls().iter().filter(|call| call.starts_with("exec")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_post_start_hook_ends_its_container_j2586() {
+    let containers = vec![hooked(container("a"), "postStart", "greet")];
+    let mut world = World::new(json!({"spec": {"containers": containers, "nodeName": null}})).await;
+    world.engine.answer_exec("jobd-u-a-0", 1);
+    world.change(json!({"spec": {"nodeName": "node"}})).await;
+    settle_until(&mut world, |world| world.engine.calls().contains(&"kill SIGTERM jobd-u-a-0".to_owned())).await;
+    world.settle_for(31).await;
+    expect(&world, "Failed", "a=137").await;
+}
+
+#[tokio::test]
+async fn a_pre_stop_hook_of_a_sidecar_runs_at_once_but_its_signal_waits_for_its_turn_j2532_j2550() {
+    let side = hooked(sidecar("side"), "preStop", "bye");
+    let mut world = world("Never", vec![side], &["main"]).await;
+    world.delete(30).await;
+    settle_until(&mut world, |world| world.engine.calls().contains(&"exec jobd-u-side-0 bye".to_owned())).await;
+    assert!(!world.engine.calls().contains(&"kill SIGTERM jobd-u-side-0".to_owned()), "{:?}", world.engine.calls());
+    world.engine.finish("jobd-u-main-0", 0);
+    settle_until(&mut world, |world| world.engine.calls().contains(&"kill SIGTERM jobd-u-side-0".to_owned())).await;
+    world.settle_for(33).await;
+    assert!(world.pod().await.is_none());
+}
+
+#[tokio::test]
+async fn a_startup_probe_of_a_sidecar_holds_the_next_container_j2530() {
+    let mut side = sidecar("side");
+    // The clock of this story stands still, so the probe's time never comes.
+    side["startupProbe"] = json!({"exec": {"command": ["up"]}, "initialDelaySeconds": 1000, "periodSeconds": 1});
+    let world = world("Never", vec![side], &["main"]).await;
+    let pod = expect(&world, "Pending", "side=running main=PodInitializing").await;
+    assert_eq!(condition(&pod, "Initialized"), "False containers with incomplete status: [side]");
+}

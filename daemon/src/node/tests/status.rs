@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{at, facts, pod};
 use crate::{
     node::{
-        observed::{Part, Role, Trouble},
+        observed::{Health, Hook, Part, Role, Trouble},
         status::{DEADLINE_EXCEEDED, Ending, Picture, Shown, build},
     },
     store::{
@@ -57,7 +57,15 @@ fn render(status: &Value) -> String {
 
 fn shown<'a>(pod: &'a Pod, attempts: &'a [Attempt], trouble: Option<&'a Trouble>) -> Shown<'a> {
     let pod_spec = pod.spec.as_ref().unwrap();
-    let part = Part { role: Role::Main, pod_spec, spec: pod_spec.containers.first(), attempts, since: None };
+    let part = Part {
+        role: Role::Main,
+        pod_spec,
+        spec: pod_spec.containers.first(),
+        attempts,
+        since: None,
+        health: Health::default(),
+        probe_ended: false,
+    };
     Shown { part, container: None, trouble, image_id: None }
 }
 
@@ -248,4 +256,42 @@ fn transition_times_move_only_with_the_status_j2540() {
         "mine.io/x=None PodReadyToStartContainers=Some(100) Initialized=Some(100) Ready=Some(100) \
          ContainersReady=Some(100) PodScheduled=Some(2)"
     );
+}
+
+/// `phase containerState started ready Ready`
+#[track_caller]
+fn check_health(health: Health, want: &str) {
+    let pod = pod(json!({}));
+    let attempts = [attempt(0, AttemptState::Running, None)];
+    let mut member = shown(&pod, &attempts, None);
+    member.part.health = health;
+    let (members, ending) = ([member], Ending::No);
+    let status = build(&Picture { pod: &pod, members: &members, ending, disruption: None, node: &facts(), now: at(9) });
+    let container = &status.container_statuses.as_ref().unwrap()[0];
+    let state = container.state.as_ref().unwrap();
+    let state = if state.running.is_some() { "running" } else { "waiting" };
+    let conditions = status.conditions.as_ref().unwrap();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
+    let got = [
+        status.phase.as_deref().unwrap(),
+        state,
+        if container.started == Some(true) { "started" } else { "-" },
+        if container.ready { "ready" } else { "-" },
+        &ready.status,
+    ];
+    assert_eq!(got.join(" "), want, "{health:?}");
+}
+
+#[test]
+fn probes_say_what_is_started_and_ready_and_a_hook_holds_back_that_it_runs_j2516_j2540() {
+    let asked = Health { started: false, ready: false, ..Health::default() };
+    check_health(Health::default(), "Running running started ready True");
+    check_health(asked, "Running running - - False");
+    check_health(Health { started: true, ..asked }, "Running running started - False");
+    // Without a readiness probe nothing is ready before it is started.
+    check_health(Health { ready: true, ..asked }, "Running running - - False");
+    check_health(Health { started: true, ready: true, ..asked }, "Running running started ready True");
+    for post_start in [Hook::Todo, Hook::Running, Hook::Failed] {
+        check_health(Health { post_start, ..Health::default() }, "Pending waiting - - False");
+    }
 }

@@ -86,8 +86,43 @@ impl World {
         self.store.write(Request { guards: Vec::new(), writes: vec![write], urgent: false }).await.unwrap();
     }
 
+    /// Stores another object; answers whom that wakes.
+    async fn object(&mut self, kind: Kind, object: &Value) -> Vec<PodKey> {
+        let mut object = object.clone();
+        object["metadata"]["uid"] = object["metadata"]["name"].clone();
+        let Value::Object(map) = object else { panic!("an object is an object") };
+        let object = Object(map);
+        let key = store::Key::of(kind, &object);
+        let index = jobd_api::write::index(kind.resource(), &object);
+        let write = Write::Put { key: key.clone(), index, body: object.to_stored() };
+        self.written(key, write).await
+    }
+
+    async fn delete_object(&mut self, kind: Kind, name: &str) -> Vec<PodKey> {
+        let key = store::Key::new(kind, "default", name);
+        let body = self.store.get(&key).await.unwrap().unwrap().object().unwrap().to_stored();
+        self.written(key.clone(), Write::Delete { key, body }).await
+    }
+
+    async fn written(&mut self, key: store::Key, write: Write) -> Vec<PodKey> {
+        let before = self.store.latest();
+        self.store.write(Request { guards: Vec::new(), writes: vec![write], urgent: false }).await.unwrap();
+        let (changes, _) = self.store.changes(None, before, 10).await.unwrap();
+        let change = changes.iter().find(|change| change.key == key).unwrap();
+        self.node.wakes(change)
+    }
+
+    /// A file of one of the pod's volumes.
+    fn file(&self, path: &str) -> Option<String> {
+        let (volume, file) = path.split_once('/').unwrap();
+        let below =
+            |root: std::path::PathBuf| std::fs::read_to_string(root.join("volumes").join(volume).join(file)).ok();
+        let secret = std::path::Path::new("/run/jobd").join(facts().instance).join("pods/u");
+        below(self.dir.path().join("pods/u")).or_else(|| below(secret))
+    }
+
     /// Merges changes into the stored pod, as a client or another controller would.
-    async fn change(&mut self, changes: Value) {
+    pub(super) async fn change(&mut self, changes: Value) {
         let stored = self.stored().await.unwrap();
         let mut pod = Value::Object(stored.object().unwrap().0);
         super::merge(&mut pod, changes);
@@ -677,4 +712,44 @@ async fn a_pods_own_deadline_is_told_of() {
     assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
     let told = "Normal DeadlineExceeded: Pod was active on the node longer than the specified deadline".to_owned();
     assert!(world.events().await.contains(&told), "{:?}", world.events().await);
+}
+
+/// J-2410: what is mounted follows its objects and the pod's own labels; what was deleted and is not optional stays.
+#[tokio::test]
+async fn mounted_files_follow_their_objects() {
+    let volumes = json!([
+        {"name": "m", "configMap": {"name": "m"}},
+        {"name": "o", "secret": {"secretName": "o", "optional": true}},
+        {"name": "d", "downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+    ]);
+    let mut world = World::new(json!({"spec": {"volumes": volumes, "nodeName": null}})).await;
+    world
+        .object(Kind::ConfigMap, &json!({"metadata": {"namespace": "default", "name": "m"}, "data": {"a": "1"}}))
+        .await;
+    world.change(json!({"spec": {"nodeName": "node"}})).await;
+    world.settle().await;
+    assert_eq!(world.phase().await, "Running");
+    assert_eq!(
+        (world.file("m/a").as_deref(), world.file("o/s"), world.file("d/labels").as_deref()),
+        (Some("1"), None, Some(""))
+    );
+
+    let woken = world
+        .object(Kind::ConfigMap, &json!({"metadata": {"namespace": "default", "name": "m"}, "data": {"b": "2"}}))
+        .await;
+    assert_eq!(woken, [world.key()]);
+    world
+        .object(Kind::Secret, &json!({"metadata": {"namespace": "default", "name": "o"}, "data": {"s": "eA=="}}))
+        .await;
+    let woken = world.object(Kind::Secret, &json!({"metadata": {"namespace": "default", "name": "other"}})).await;
+    assert_eq!(woken, []);
+    world.change(json!({"metadata": {"labels": {"x": "y"}}})).await;
+    world.settle().await;
+    assert_eq!((world.file("m/a"), world.file("m/b").as_deref()), (None, Some("2")));
+    assert_eq!((world.file("o/s").as_deref(), world.file("d/labels").as_deref()), (Some("x"), Some("x=\"y\"")));
+
+    world.delete_object(Kind::ConfigMap, "m").await;
+    world.delete_object(Kind::Secret, "o").await;
+    world.settle().await;
+    assert_eq!((world.file("m/b").as_deref(), world.file("o/s")), (Some("2"), None));
 }
