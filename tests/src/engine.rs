@@ -60,6 +60,17 @@ pub fn remove_all(instance: &str) {
     for network in networks.lines() {
         docker(&["network", "rm", network]);
     }
+    remove_cgroups(instance);
+}
+
+/// What a killed daemon could not remove itself: the empty directories of its cgroups, which the kernel keeps until the machine ends.
+fn remove_cgroups(instance: &str) {
+    let roots = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    for ours in roots.chain(["/sys/fs/cgroup".into()]).map(|root| root.join("jobd").join(instance)) {
+        let groups = std::fs::read_dir(&ours).into_iter().flatten().flatten();
+        groups.for_each(|group| _ = std::fs::remove_dir(group.path()));
+        let _ = std::fs::remove_dir(&ours);
+    }
 }
 
 /// Kills a container, by its name, as a stranger would.

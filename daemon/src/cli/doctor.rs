@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use crate::{
     config::Config,
     engine::{Engine as _, docker::DockerEngine},
+    node::cgroup::Place,
     store,
 };
 
@@ -135,6 +136,15 @@ async fn engine(config: &Config, instance: Option<&str>, lines: &mut Vec<(Verdic
         Verdict::Ok,
         format!("cgroups: version {}, driver {}", unknown(&info.cgroup_version), unknown(&info.cgroup_driver)),
     ));
+    lines.push(match Place::find(&info) {
+        Ok(_) => (Verdict::Ok, "evidence after a crash of the engine: each container has a cgroup of ours".to_owned()),
+        Err(reason) => (
+            Verdict::Note,
+            format!(
+                "evidence after a crash of the engine: none ({reason}); what cannot be known then is told as unknown"
+            ),
+        ),
+    });
     lines.push((
         Verdict::Ok,
         format!("storage: driver {}, in {}", unknown(&info.storage_driver), unknown(&info.root_dir)),

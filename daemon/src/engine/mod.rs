@@ -52,6 +52,8 @@ pub struct Info {
     pub architecture: String,
     pub runtimes: Vec<String>,
     pub root_dir: String,
+    /// The process at the other end of the socket, as this machine numbers it.
+    pub local_pid: Option<i32>,
 }
 
 /// A container to create. Built from a pod by `node::spec`; turned into the engine's body by `docker`.

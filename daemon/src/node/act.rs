@@ -131,7 +131,10 @@ impl<E: Engine> Shared<E> {
                 Some(_) | None => away,
             },
             Action::Replay { id } => match self.replay(&id, scene.now).await {
-                Some(history) => {
+                Some(mut history) => {
+                    if let Some(last) = scene.last.filter(|_| history.evidence == Evidence::Missing) {
+                        history.usage = self.cgroups.usage(scene.uid(), scene.name, last.attempt);
+                    }
                     replayed.insert(id, history);
                     Turn::Again
                 }
@@ -346,7 +349,9 @@ impl<E: Engine> Shared<E> {
 
     async fn build_spec(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Step, Error> {
         if scene.role == Role::Sandbox {
-            memory.spec = Some(Box::new(spec::sandbox(scene.pod, memory.attempt, &self.facts())));
+            let cgroup_parent = self.cgroups.parent(scene.uid(), scene.name, memory.attempt);
+            let sandbox = spec::sandbox(scene.pod, memory.attempt, &self.facts());
+            memory.spec = Some(Box::new(ContainerSpec { cgroup_parent, ..sandbox }));
             return Ok(Step::Done);
         }
         let Some(container) = scene.pod_container().cloned() else { return Ok(Step::Todo) };
@@ -372,7 +377,8 @@ impl<E: Engine> Shared<E> {
         });
         Ok(match built.await.map_err(|error| Error::Other(error.to_string()))? {
             Ok(spec) => {
-                memory.spec = Some(Box::new(spec));
+                let cgroup_parent = self.cgroups.parent(scene.uid(), scene.name, memory.attempt);
+                memory.spec = Some(Box::new(ContainerSpec { cgroup_parent, ..spec }));
                 Step::Done
             }
             Err(message) => self.trouble(scene, memory, "CreateContainerConfigError", message),
@@ -400,6 +406,7 @@ impl<E: Engine> Shared<E> {
             return Turn::Rest(None);
         };
         memory.preparation.create = Step::Done;
+        self.cgroups.prepare(scene.uid(), scene.name, memory.attempt);
         let result = match self.ensure_network(&spec.network, &scene.key.namespace).await {
             Ok(()) => self.engine.create(&spec).await,
             Err(error) => Err(error),

@@ -183,6 +183,8 @@ impl<E: Engine> Shared<E> {
             return Ok(Outcome::Later);
         }
         self.remove_container(&id).await?;
+        // Whatever still runs although its container is gone ends here (D-610).
+        self.cgroups.remove(uid, container, number);
         if status::is_terminal(pod.status.as_ref().and_then(|status| status.phase.as_deref())) {
             let (directories, uid) = (self.directories.clone(), uid.to_owned());
             let removed = tokio::task::spawn_blocking(move || directories.remove_volumes(&uid)).await;
@@ -250,6 +252,7 @@ impl<E: Engine> Shared<E> {
             self.store.write(request).await.map_err(|error| again(error.into()))?;
         }
         self.images.forget_pod(uid);
+        self.cgroups.remove_pod(uid);
         let (directories, owned) = (self.directories.clone(), uid.to_owned());
         let removed = tokio::task::spawn_blocking(move || directories.remove_pod(&owned)).await;
         match removed {

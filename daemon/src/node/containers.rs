@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
+use super::cgroup::Usage;
 use super::observed::{Died, Evidence, History, PodKey, Seen};
 use crate::engine::{Container, ContainerStatus, Event, EventAction, ListedContainer};
 
@@ -325,6 +326,7 @@ impl Containers {
             engine_was_away: record.away,
             last_running: record.last_running,
             lost: record.lost_sweeps >= 2,
+            usage: Usage::Unknown,
         }
     }
 

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
+    cgroup::Usage,
     decide::{Action, Signal},
     events,
     exit::{self, End, Judged},
@@ -338,11 +339,9 @@ fn doubt(seen: &One<'_>, last: &Attempt, id: &str) -> Want {
         },
         Seen::Absent => match &seen.history.evidence {
             Evidence::Unasked => act(Action::Replay { id: id.to_owned() }, "the container is gone"),
-            Evidence::Complete { destroyed: true } => match seen.order.stop {
-                Some(stop) if stop.ending != Ending::No => never_ran(last, "fenced: it never ran"),
-                Some(_) | None if seen.order.over => never_ran(last, "fenced: it never ran"),
-                Some(_) | None => create_again(seen, last, "fenced: it never ran, so it is created again"),
-            },
+            Evidence::Complete { destroyed: true } => drop_or_create_again(seen, last),
+            // The events are lost, and so is the container; its cgroup is there and was never used (D-610).
+            Evidence::Missing if seen.history.usage == Usage::Unused => drop_or_create_again(seen, last),
             Evidence::Complete { destroyed: false } => {
                 let since = seen.memory.calls.doubt_since.unwrap_or(seen.now.boot);
                 if seen.now.boot < since + DOUBT_MAX {
@@ -363,6 +362,15 @@ fn doubt(seen: &One<'_>, last: &Attempt, id: &str) -> Want {
                 ended(exit::unknown(last, seen.history, evidence), last)
             }
         },
+    }
+}
+
+/// The fence held, and nothing had run before.
+fn drop_or_create_again(seen: &One<'_>, last: &Attempt) -> Want {
+    match seen.order.stop {
+        Some(stop) if stop.ending != Ending::No => never_ran(last, "fenced: it never ran"),
+        Some(_) | None if seen.order.over => never_ran(last, "fenced: it never ran"),
+        Some(_) | None => create_again(seen, last, "fenced: it never ran, so it is created again"),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod act;
+pub mod cgroup;
 mod chores;
 pub mod containers;
 pub mod decide;
@@ -50,6 +51,7 @@ pub mod streams;
 pub mod termination;
 pub mod volumes;
 
+use cgroup::Cgroups;
 use chores::Chores;
 use containers::Containers;
 use health::{Running, Vitals};
@@ -107,6 +109,7 @@ pub(crate) struct Shared<E> {
     waker: Waker<PodKey>,
     facts: Mutex<Arc<NodeFacts>>,
     directories: Directories,
+    cgroups: Cgroups,
     containers: Containers,
     images: Images<E>,
     vitals: Vitals<E>,
@@ -163,6 +166,7 @@ impl<E: Engine> Node<E> {
             chores: Chores::default(),
             containers: Containers::default(),
             directories,
+            cgroups: Cgroups::new(&data_dir, &facts.instance),
             facts: Mutex::new(Arc::new(facts)),
             memory: Mutex::default(),
             gone: Mutex::default(),
@@ -351,6 +355,7 @@ impl<E: Engine> Shared<E> {
         let ticket = self.containers.ticket(id);
         match self.engine.inspect(id).await {
             Ok(mut view) => {
+                self.cgroups.verify(&view);
                 self.containers.complete(&mut view);
                 self.containers.inspected(ticket, &view, now.wall);
                 Seen::Present(Box::new(view))

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container as PodContainer, Pod, PodSpec};
 
-use super::restart;
+use super::{cgroup::Usage, restart};
 use crate::{
     engine::Container,
     recorder::EventSpec,
@@ -275,6 +275,8 @@ pub struct History {
     pub last_running: Option<Timestamp>,
     /// Two sweeps found that its process is gone although the engine calls it running (D-1604).
     pub lost: bool,
+    /// What its cgroup tells, if the events tell nothing (D-610).
+    pub usage: Usage,
 }
 
 impl Default for History {
@@ -286,6 +288,7 @@ impl Default for History {
             engine_was_away: false,
             last_running: None,
             lost: false,
+            usage: Usage::Unknown,
         }
     }
 }
@@ -300,6 +303,7 @@ impl History {
         if self.died.is_none() {
             self.died = replayed.died.clone();
         }
+        self.usage = replayed.usage;
     }
 }
 

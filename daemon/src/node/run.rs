@@ -42,6 +42,7 @@ impl<E: Engine> Node<E> {
         }
         shutdown.await;
         tasks.shutdown().await;
+        self.shared.cgroups.leave();
     }
 }
 
@@ -127,6 +128,7 @@ impl<E: Engine> Shared<E> {
     /// Opens the stream, then lists, then wakes everything (D-508).
     async fn connect(&self) -> Result<BoxStream<'static, Result<Event, engine::Error>>, engine::Error> {
         let info = self.engine.info().await?;
+        self.cgroups.detect(&info);
         let events = self.engine.events(&self.label(), None, None).await?;
         let listed = self.engine.list(&self.label()).await?;
         {
@@ -150,7 +152,10 @@ impl<E: Engine> Shared<E> {
     /// Files of pods that were deleted while nobody watched.
     async fn find_left_behind(&self) {
         let directories = self.directories.clone();
-        let Ok(uids) = tokio::task::spawn_blocking(move || directories.uids()).await else { return };
+        let Ok(mut uids) = tokio::task::spawn_blocking(move || directories.uids()).await else { return };
+        uids.extend(self.cgroups.uids());
+        uids.sort();
+        uids.dedup();
         for uid in uids {
             if let Ok(None) = self.store.get_by_uid(Kind::Pod, &uid).await {
                 self.chores.add(Chore::CleanPod { key: PodKey { namespace: String::new(), name: String::new() }, uid });

@@ -44,6 +44,7 @@ pub(super) fn info(info: SystemInfo, version: SystemVersion) -> Info {
         architecture: info.architecture.unwrap_or_default(),
         runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
         root_dir: info.docker_root_dir.unwrap_or_default(),
+        local_pid: None,
     }
 }
 

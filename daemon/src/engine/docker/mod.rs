@@ -19,7 +19,7 @@ use bollard::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use jiff::Timestamp;
-use tokio::sync::RwLock;
+use tokio::{net::UnixStream, sync::RwLock};
 
 use super::{
     Container, ContainerSpec, Engine, Error, Event, ExecEnd, ExecLimits, Image, Info, ListedContainer, ListedNetwork,
@@ -93,7 +93,11 @@ impl Engine for DockerEngine {
     async fn info(&self) -> Result<Info, Error> {
         let client = self.client().await?;
         match tokio::try_join!(client.info(), client.version()) {
-            Ok((info, version)) => Ok(convert::info(info, version)),
+            Ok((info, version)) => {
+                let peer = UnixStream::connect(&self.socket).await.and_then(|stream| stream.peer_cred());
+                let local_pid = peer.ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
+                Ok(Info { local_pid, ..convert::info(info, version) })
+            }
             Err(error) => Err(self.failed(Call::Other, error).await),
         }
     }

@@ -8,6 +8,7 @@ use super::{at, facts, pod};
 use crate::{
     engine::{Container, ContainerStatus},
     node::{
+        cgroup::Usage,
         decide::{Action, Decision, Signal, decide},
         observed::{
             Anchors, Call, Died, Evidence, Health, History, Hook, Member, Memory, Observed, Part, ProbeKind, Role,
@@ -281,6 +282,10 @@ fn a_start_without_an_answer_is_never_sent_again_d406_d610_d1601() {
     );
     check(doubt(Seen::Absent, Evidence::Unasked), "replay c0");
     check(doubt(Seen::Absent, Evidence::Missing), &unknown);
+    // D-610: its cgroup is there, and nothing was ever run in it.
+    let unused = doubt(Seen::Absent, Evidence::Missing).with(|c| c.history.usage = Usage::Unused);
+    check(unused, "commit Pending 0=Creating waiting ContainerCreating");
+    check(doubt(Seen::Absent, Evidence::Missing).with(|c| c.history.usage = Usage::Used), &unknown);
     check(
         doubt(Seen::Absent, Evidence::Complete { destroyed: true }),
         "commit Pending 0=Creating waiting ContainerCreating",
