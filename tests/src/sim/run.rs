@@ -35,6 +35,8 @@ const STORMY: Duration = Duration::from_secs(900);
 /// The same for cron jobs alone: so long, or so many runs.
 const YEARS: Duration = Duration::from_secs(3 * 366 * 24 * 3600);
 const RUNS_MAX: u64 = 120;
+/// Or so many steps: under a clock that jumps about, a year of looks is long.
+const YEARS_STEPS_MAX: u64 = 30_000;
 const DAY: u64 = 24 * 3600 * 1000;
 /// In what time every job must be over once nothing goes wrong: the longest back-off is 10 minutes, and a job may have several
 /// before it.
@@ -241,7 +243,7 @@ impl World {
         if let Err(Crashed) = self.daemon().or_crash(users.arrive(&store)).await {
             self.crash().await?;
         }
-        self.turns(|world| users.are_done() && (world.is_quiet() || world.is_late()))
+        self.turns(|world| world.is_worn_out() || users.are_done() && (world.is_quiet() || world.is_late()))
             .await
             .context("while things go wrong")?;
 
@@ -258,6 +260,11 @@ impl World {
     fn is_late(&self) -> bool {
         let passed = self.clock.passed();
         if self.years { passed > YEARS || self.checker.cron_runs > RUNS_MAX } else { passed > STORMY }
+    }
+
+    /// Enough has happened, whatever the users still have in mind.
+    fn is_worn_out(&self) -> bool {
+        self.years && self.steps > YEARS_STEPS_MAX
     }
 
     /// Nothing is left that a fault could hit.

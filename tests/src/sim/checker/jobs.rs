@@ -242,7 +242,8 @@ impl Checker {
         job.restarts.insert(uid.to_owned(), pod.restarts);
         // What the job removes loses its finalizer before and is no failure (J-850).
         if pod.job.is_some() && pod.tracking && job.takes_for_failed(pod) && job.failed_pods.insert(uid.to_owned()) {
-            let end = machine.truths.last_end(uid).filter(|_| pod.phase == "Failed" && !pod.is_unknown);
+            let end =
+                machine.truths.last_end(uid).filter(|_| pod.phase == "Failed" && !pod.is_unknown && pod.has_ended);
             job.backoff = (job.backoff.0 + 1, end);
         }
         if pod.phase == "Succeeded" {

@@ -32,6 +32,8 @@ pub(super) struct Pod {
     pub restarts: i64,
     /// How one of them ended is not known.
     pub is_unknown: bool,
+    /// Each of its regular containers has ended: else its end is not theirs (J-862), as when an init container failed.
+    pub has_ended: bool,
 }
 
 impl Pod {
@@ -81,6 +83,12 @@ impl Roster {
     }
 }
 
+fn has_ended(pod: &Object) -> bool {
+    let regular =
+        pod.get(&["status", "containerStatuses"]).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    !regular.is_empty() && regular.iter().all(|status| status["state"]["terminated"].is_object())
+}
+
 impl Checker {
     /// Answers the jobs concerned: the one that controls the pod, and the one that did before.
     pub(super) fn pod_changed(
@@ -103,6 +111,7 @@ impl Checker {
             tracking: has_tracking && change.change_type != ChangeType::Deleted,
             deleting: metadata.deletion_timestamp.is_some(),
             is_unknown: change.body.contains("ContainerStatusUnknown"),
+            has_ended: has_ended(&object),
             restarts: statuses(&object).map(|status| status["restartCount"].as_i64().unwrap_or_default()).sum(),
         };
         let before = self.pods.get(&uid).cloned();
