@@ -181,6 +181,14 @@ pub struct Container {
     pub ip: String,
 }
 
+impl Container {
+    /// It has a process.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.status, ContainerStatus::Running | ContainerStatus::Paused)
+    }
+}
+
 /// A container as a list shows it: no exit facts (D-510).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedContainer {

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     AWAY_AGAIN, Shared, Turn,
-    containers::{Identity, label},
+    containers::label,
     decide::{Action, Commit, Signal},
     environment::{self, Sources},
     events,
@@ -415,9 +415,7 @@ impl<E: Engine> Shared<E> {
         failpoint::hit("node.after_create_sent");
         match result {
             Ok(id) => {
-                if let Some(identity) = Identity::find(&spec.labels) {
-                    self.containers.created(&id, identity);
-                }
+                self.containers.created(made(id.clone(), &spec, memory.image.as_ref()));
                 memory.calls.created = Some(id);
                 Turn::Again
             }
@@ -515,6 +513,10 @@ impl<E: Engine> Shared<E> {
                 });
             }
             Err(engine::Error::Unreachable(_)) => {}
+        }
+        if memory.calls.start == Call::Done {
+            self.containers.started(id);
+            return Turn::Again;
         }
         self.containers.suspect(id);
         if memory.calls.start == Call::Lost
@@ -658,6 +660,25 @@ impl<E: Engine> Shared<E> {
         }
         let signal = memory.image.as_ref().map(|Image { stop_signal, .. }| stop_signal.clone());
         signal.filter(|signal| !signal.is_empty()).unwrap_or_else(|| "SIGTERM".to_owned())
+    }
+}
+
+/// What the engine has created.
+fn made(id: String, spec: &ContainerSpec, image: Option<&Image>) -> engine::Container {
+    engine::Container {
+        id,
+        name: spec.name.clone(),
+        labels: spec.labels.clone(),
+        status: ContainerStatus::Created,
+        exit_code: 0,
+        error: String::new(),
+        oom_killed: false,
+        pid: 0,
+        started_at: None,
+        finished_at: None,
+        image: spec.image.clone(),
+        image_id: image.map(|image| image.id.clone()).unwrap_or_default(),
+        ip: String::new(),
     }
 }
 

@@ -1,20 +1,24 @@
 //! What is done off the critical path by two workers (D-1302): logs are copied, containers removed, and what is left of deleted
-//! pods is cleaned up. A chore that fails is dropped; the pod's next look plans it again.
+//! pods is cleaned up. Containers that wait to be started go first. A chore that fails is dropped; the pod's next look plans it again.
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    pin::pin,
     sync::{Mutex, PoisonError},
 };
 
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::{Shared, lock, logs, observed::PodKey, spec, status};
+use super::{Shared, lock, logs, observed::PodKey, slots::Slots, spec, status};
 use crate::{
     driver::Error,
     engine::{self, Engine},
     store::{Attempt, Guard, Request, Write, attempts::AttemptState},
 };
+
+/// How many chores may wait for containers to be started first: each is an ended container that the engine still holds (D-1304).
+const WAITING_MAX: usize = 256;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,13 +66,33 @@ impl Chores {
         }
     }
 
-    async fn next(&self) -> Chore {
+    /// The next one, once no pod waits for a slot or too many chores wait.
+    async fn next(&self, slots: &Slots) -> Chore {
         loop {
-            if let Some(chore) = lock(&self.queue).waiting.pop_front() {
+            let (mut added, mut calm) = (pin!(self.added.notified()), pin!(slots.calm()));
+            added.as_mut().enable();
+            calm.as_mut().enable();
+            if let Some(chore) = self.take(slots.are_short()) {
                 return chore;
             }
-            self.added.notified().await;
+            tokio::select! {
+                () = added => {}
+                () = calm => {}
+            }
         }
+    }
+
+    fn take(&self, starts_wait: bool) -> Option<Chore> {
+        let mut queue = lock(&self.queue);
+        if starts_wait && queue.waiting.len() <= WAITING_MAX {
+            return None;
+        }
+        let chore = queue.waiting.pop_front()?;
+        if !queue.waiting.is_empty() {
+            // More than one may have been added under one notification.
+            self.added.notify_one();
+        }
+        Some(chore)
     }
 
     fn done(&self, chore: &Chore) {
@@ -87,9 +111,7 @@ impl<E: Engine> Shared<E> {
     /// Does chores for ever.
     pub(super) async fn work(&self) {
         loop {
-            let chore = self.chores.next().await;
-            // More than one may have been added under one notification.
-            self.chores.added.notify_one();
+            let chore = self.chores.next(&self.slots).await;
             let result = self.perform(&chore).await;
             self.chores.done(&chore);
             match result {
@@ -261,5 +283,49 @@ impl<E: Engine> Shared<E> {
             Err(error) => warn!(uid, error = %error, "files of a deleted pod remain"),
         }
         Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Waker;
+
+    fn orphan(number: usize) -> Chore {
+        let key = PodKey { namespace: "default".to_owned(), name: format!("p{number}") };
+        Chore::RemoveOrphan { key, id: format!("c{number}") }
+    }
+
+    fn pod(name: &str) -> PodKey {
+        PodKey { namespace: "default".to_owned(), name: name.to_owned() }
+    }
+
+    #[tokio::test]
+    async fn chores_come_after_containers_that_wait_to_be_started_d1302() {
+        let (chores, slots) = (Chores::default(), Slots::new(1, Waker::default()));
+        chores.add(orphan(0));
+        let slot = slots.acquire(&pod("runs"));
+        assert_eq!(chores.next(&slots).await, orphan(0), "nobody waits for a slot");
+        assert!(slots.acquire(&pod("waits")).is_none());
+        chores.add(orphan(1));
+        let turn = async {
+            tokio::task::yield_now().await;
+            assert_eq!(chores.take(slots.are_short()), None);
+            drop(slot);
+            assert_eq!(chores.take(slots.are_short()), None, "the slot is promised to the pod that waits");
+            drop(slots.acquire(&pod("waits")));
+        };
+        let (next, ()) = tokio::join!(chores.next(&slots), turn);
+        assert_eq!(next, orphan(1));
+    }
+
+    #[test]
+    fn not_more_than_a_few_hundred_ended_containers_wait() {
+        let (chores, slots) = (Chores::default(), Slots::new(1, Waker::default()));
+        let _slot = slots.acquire(&pod("runs"));
+        assert!(slots.acquire(&pod("waits")).is_none());
+        (0..=WAITING_MAX).for_each(|number| chores.add(orphan(number)));
+        assert_eq!(chores.take(slots.are_short()), Some(orphan(0)));
+        assert_eq!(chores.take(slots.are_short()), None);
     }
 }

@@ -1,9 +1,11 @@
 //! What the engine holds of ours, in memory: by label, kept current by its event stream, listed anew at every (re)connect and swept while
 //! something runs (D-501 to D-508). Events are hints: facts come from inspections (D-510, F-12), but for one: a container that was inspected
-//! while it ran, and of which the live stream then says that it ended with code 0, has ended so.
+//! while it ran, or whose whole life the live stream has shown since this process created it, and of which the stream then says that it
+//! ended with code 0, has ended so.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -63,6 +65,12 @@ pub struct Record {
     sequence: u64,
     /// The connection that saw it being created.
     created_live: Option<u64>,
+    /// What this process had the engine create; none: another did, or it is not known.
+    made: Option<Box<Container>>,
+    /// The connection that saw its (last) start, and when that was.
+    started_live: Option<(u64, Timestamp)>,
+    /// The live stream has told its end, and nothing is left to ask.
+    ended: bool,
     died: Option<Died>,
     destroyed: bool,
     /// The kernel killed some process of it for want of memory; which one, only an inspection tells.
@@ -87,6 +95,9 @@ impl Record {
             stale: true,
             sequence: 0,
             created_live: None,
+            made: None,
+            started_live: None,
+            ended: false,
             died: None,
             destroyed: false,
             oom: false,
@@ -101,23 +112,37 @@ impl Record {
 
     /// Takes its end from the event, if nothing is left to ask: an inspection would have to wait until the engine has taken the network
     /// apart (D-502: 53 ms), and of a success it tells nothing more.
-    fn succeed(&mut self, exit_code: i64, at: Timestamp) -> bool {
-        let is_known = exit_code == 0 && !self.oom && !self.stale && self.is_running();
-        match &mut self.view {
-            Some(view) if is_known => {
-                view.status = ContainerStatus::Exited;
-                view.exit_code = exit_code;
-                view.finished_at = Some(view.started_at.map_or(at, |started| at.max(started)));
-                view.pid = 0;
-                true
-            }
-            Some(_) | None => false,
-        }
+    fn succeed(&mut self, exit_code: i64, at: Timestamp, connection: u64) -> bool {
+        let last = self.view.take();
+        let view = match &last {
+            _ if exit_code != 0 || self.oom => None,
+            Some(view) if !self.stale && view.is_running() => Some(view.clone()),
+            _ => self.watched(connection),
+        };
+        self.ended = view.is_some();
+        self.view = match view {
+            Some(view) => Some(Container {
+                status: ContainerStatus::Exited,
+                exit_code,
+                finished_at: Some(view.started_at.map_or(at, |started| at.max(started))),
+                pid: 0,
+                ..view
+            }),
+            None => last,
+        };
+        self.ended
+    }
+
+    /// As it was while it ran, if all of its life was seen on this connection. The engine forgets its address at the end.
+    fn watched(&self, connection: u64) -> Option<Container> {
+        let (started_on, started_at) = self.started_live?;
+        let all = self.created_live == Some(connection) && started_on == connection && !self.destroyed;
+        let made = self.made.as_deref().filter(|_| all)?;
+        Some(Container { started_at: Some(started_at), ip: self.ip.clone(), ..made.clone() })
     }
 
     fn is_running(&self) -> bool {
-        matches!(self.view.as_ref().map(|view| view.status), Some(ContainerStatus::Running | ContainerStatus::Paused))
-            && !self.destroyed
+        self.view.as_ref().is_some_and(Container::is_running) && !self.destroyed
     }
 }
 
@@ -131,6 +156,8 @@ pub struct Containers {
     state: Mutex<State>,
     /// Told when a container begins to run, so that sweeps begin (I-11).
     pub running: Notify,
+    /// Told when the live stream has told an end.
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -202,11 +229,16 @@ impl Containers {
             EventAction::Create => record.created_live = Some(connection),
             EventAction::Start => {
                 record.last_running = Some(*at);
+                record.started_live = Some((connection, *at));
+                record.ended = false;
                 record.stale = true;
             }
             EventAction::Die { exit_code } => {
                 record.died = Some(Died { exit_code: *exit_code, at: *at });
-                record.stale = !record.succeed(*exit_code, *at);
+                record.stale = !record.succeed(*exit_code, *at, connection);
+                if record.ended {
+                    self.ended.notify_waiters();
+                }
             }
             EventAction::Destroy => {
                 record.destroyed = true;
@@ -228,8 +260,35 @@ impl Containers {
     }
 
     /// Create was answered.
-    pub fn created(&self, id: &str, identity: Identity) {
-        self.state().records.entry(id.to_owned()).or_insert_with(|| Record::new(id, identity));
+    pub fn created(&self, made: Container) {
+        let Some(identity) = Identity::find(&made.labels) else { return };
+        let mut state = self.state();
+        let record = state.records.entry(made.id.clone()).or_insert_with(|| Record::new(&made.id, identity));
+        record.made = Some(Box::new(made));
+    }
+
+    /// Start was answered: what was seen before is old, unless the live stream has told its end since.
+    pub fn started(&self, id: &str) {
+        if let Some(record) = self.state().records.get_mut(id)
+            && !record.ended
+        {
+            record.stale = true;
+            record.sequence += 1;
+        }
+    }
+
+    /// Waits until the live stream has told its end and nothing is left to ask; for ever, if that does not come.
+    pub async fn told(&self, id: &str) -> Seen {
+        loop {
+            let mut next = pin!(self.ended.notified());
+            next.as_mut().enable();
+            if self.state().records.get(id).is_some_and(|record| record.ended)
+                && let Some(seen) = self.current(id)
+            {
+                return seen;
+            }
+            next.await;
+        }
     }
 
     /// Before an inspection.

@@ -320,7 +320,12 @@ impl<E: Engine> Shared<E> {
         };
         let seen = match self.containers.current(id) {
             Some(seen) => seen,
-            None => self.inspect(id, now).await,
+            // A program that ends at once holds up the inspection while the engine takes its network apart (D-502).
+            None => tokio::select! {
+                biased;
+                told = self.containers.told(id) => told,
+                seen = self.inspect(id, now) => seen,
+            },
         };
         if seen == Seen::Absent {
             memory.calls.doubt_since.get_or_insert(now.boot);

@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::{Notify, futures::Notified};
+
 use super::observed::PodKey;
 use crate::driver::Waker;
 
@@ -13,6 +15,8 @@ use crate::driver::Waker;
 #[derive(Clone)]
 pub(super) struct Slots {
     state: Arc<Mutex<State>>,
+    /// Told when nobody waits any more.
+    calm: Arc<Notify>,
     waker: Waker<PodKey>,
 }
 
@@ -29,7 +33,8 @@ pub(super) struct Slot {
 impl Slots {
     #[must_use]
     pub(super) fn new(count: usize, waker: Waker<PodKey>) -> Self {
-        Self { state: Arc::new(Mutex::new(State { free: count.max(1), waiting: VecDeque::new() })), waker }
+        let state = State { free: count.max(1), waiting: VecDeque::new() };
+        Self { state: Arc::new(Mutex::new(state)), calm: Arc::default(), waker }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -46,15 +51,33 @@ impl Slots {
             return None;
         }
         state.free -= 1;
-        state.waiting.retain(|other| other != key);
+        self.leave(&mut state, key);
         Some(Slot { slots: self.clone() })
+    }
+
+    fn leave(&self, state: &mut State, key: &PodKey) {
+        let waited = !state.waiting.is_empty();
+        state.waiting.retain(|other| other != key);
+        if waited && state.waiting.is_empty() {
+            self.calm.notify_waiters();
+        }
+    }
+
+    /// A pod waits for a slot.
+    pub(super) fn are_short(&self) -> bool {
+        !self.state().waiting.is_empty()
+    }
+
+    /// Ends when nobody waits for a slot any more, counted from this call on.
+    pub(super) fn calm(&self) -> Notified<'_> {
+        self.calm.notified()
     }
 
     /// The pod does not want a slot any more.
     pub(super) fn settle(&self, key: &PodKey) {
         let mut state = self.state();
         let before = state.waiting.len();
-        state.waiting.retain(|other| other != key);
+        self.leave(&mut state, key);
         if state.waiting.len() != before {
             self.nudge(&state);
         }

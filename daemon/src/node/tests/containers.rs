@@ -108,3 +108,85 @@ fn the_end_is_the_events_with_what_was_inspected_before() {
     let ended = Container { status: ContainerStatus::Exited, pid: 0, finished_at: Some(at(5)), ..running() };
     assert_eq!(containers.current(ID), Some(Seen::Present(Box::new(ended))));
 }
+
+/// As this process had it created.
+fn made() -> Container {
+    Container { status: ContainerStatus::Created, pid: 0, started_at: None, ip: String::new(), ..running() }
+}
+
+/// D-502: nothing was missed of its life, so nothing is left to ask, although nobody looked while it ran.
+#[test]
+fn a_success_whose_whole_life_was_watched_is_known_without_asking() {
+    let watch = |code, events: &[EventAction]| {
+        let containers = Containers::default();
+        containers.connected(Vec::new(), false);
+        let _ = containers.apply(&event(EventAction::Create, 0));
+        containers.created(made());
+        for (second, action) in (1..).zip(events) {
+            let _ = containers.apply(&event(action.clone(), second));
+        }
+        let _ = containers.apply(&event(EventAction::Die { exit_code: code }, 5));
+        containers
+    };
+    let ended =
+        Container { status: ContainerStatus::Exited, started_at: Some(at(1)), finished_at: Some(at(5)), ..made() };
+    let known = Some(Seen::Present(Box::new(ended)));
+    let containers = watch(0, &[EventAction::Start]);
+    assert_eq!(containers.current(ID), known);
+    // The answer to start comes after its end.
+    containers.started(ID);
+    assert_eq!(containers.current(ID), known);
+    assert_eq!(watch(1, &[EventAction::Start]).current(ID), None);
+    assert_eq!(watch(0, &[EventAction::Start, EventAction::Oom]).current(ID), None);
+    assert_eq!(watch(0, &[]).current(ID), None);
+    // A stranger starts it again.
+    let _ = containers.apply(&event(EventAction::Start, 6));
+    assert_eq!(containers.current(ID), None);
+}
+
+/// D-506: what happened in the gap is never announced.
+#[test]
+fn a_success_is_asked_for_if_the_stream_was_cut_before() {
+    for cut_at in 0..3 {
+        let containers = Containers::default();
+        containers.connected(Vec::new(), false);
+        for (step, action) in (0..).zip([EventAction::Create, EventAction::Start, EventAction::Die { exit_code: 0 }]) {
+            if step == cut_at {
+                containers.disconnected();
+                containers.connected(Vec::new(), false);
+            }
+            if step == 1 {
+                containers.created(made());
+            }
+            let _ = containers.apply(&event(action, step));
+        }
+        let known = containers.current(ID).is_some();
+        assert_eq!(known, cut_at == 0, "cut before event {cut_at}");
+    }
+}
+
+#[test]
+fn what_was_seen_before_start_was_answered_is_old() {
+    let containers = Containers::default();
+    containers.connected(Vec::new(), false);
+    containers.created(made());
+    containers.inspected(containers.ticket(ID), &made(), at(0));
+    assert_eq!(containers.current(ID), Some(Seen::Present(Box::new(made()))));
+    containers.started(ID);
+    assert_eq!(containers.current(ID), None);
+}
+
+#[tokio::test]
+async fn who_waits_for_an_end_hears_of_it_when_it_comes() {
+    let containers = Containers::default();
+    containers.connected(Vec::new(), false);
+    let _ = containers.apply(&event(EventAction::Create, 0));
+    containers.created(made());
+    let _ = containers.apply(&event(EventAction::Start, 1));
+    let end = async {
+        tokio::task::yield_now().await;
+        let _ = containers.apply(&event(EventAction::Die { exit_code: 0 }, 2));
+    };
+    let (told, ()) = tokio::join!(containers.told(ID), end);
+    assert_eq!(Some(told), containers.current(ID));
+}
