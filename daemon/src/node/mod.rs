@@ -86,7 +86,7 @@ pub struct Parts<E> {
     pub data_dir: PathBuf,
     /// Where the root of the engine's host is seen (D-1001).
     pub host_root: PathBuf,
-    /// How many create and start calls may be in flight (D-1302: twice the cores).
+    /// How many create and start calls may be in flight (D-1302: a few for each core).
     pub engine_calls: usize,
 }
 

@@ -1,6 +1,6 @@
 //! Reads: each is one statement, so each sees one state of the whole store. Readers never wait for the writer.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use jobd_api::registry::Kind;
@@ -15,8 +15,13 @@ use super::{
     attempts, facts, fault, job_snapshot, schema,
 };
 
-/// More do not help: they would share the machine's cores with everything else, and each has its own page cache.
-const CONNECTIONS_MAX: u32 = 4;
+/// One for each core, within these bounds: more would share the cores with everything else, and each costs 150 KB and its page cache.
+const CONNECTIONS: RangeInclusive<usize> = 2..=4;
+
+fn connections() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores.clamp(*CONNECTIONS.start(), *CONNECTIONS.end())).unwrap_or(u32::MAX)
+}
 
 pub(super) struct Readers {
     pool: SqlitePool,
@@ -110,7 +115,7 @@ impl Readers {
     pub(super) fn new(database: &Path) -> Self {
         let pool = SqlitePoolOptions::new()
             .min_connections(0)
-            .max_connections(CONNECTIONS_MAX)
+            .max_connections(connections())
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)

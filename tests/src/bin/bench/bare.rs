@@ -121,16 +121,8 @@ impl Bare {
     }
 }
 
-/// The best rate of the bare loop, in containers per second, over several concurrencies.
-pub async fn best_rate(body: &[u8], count: usize, concurrencies: &[usize]) -> anyhow::Result<f64> {
-    let mut best: f64 = 0.0;
-    for &concurrency in concurrencies {
-        best = best.max(rate(body, count, concurrency).await?);
-    }
-    Ok(best)
-}
-
-async fn rate(body: &[u8], count: usize, concurrency: usize) -> anyhow::Result<f64> {
+/// The bare loop's rate at this concurrency, in containers per second.
+pub async fn rate(body: &[u8], count: usize, concurrency: usize) -> anyhow::Result<f64> {
     let started = std::time::Instant::now();
     let next = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let mut workers = Vec::new();

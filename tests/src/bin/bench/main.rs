@@ -1,7 +1,7 @@
 //! `make bench`: what jobd costs, beside the bare engine in the same run.
 //!
 //! Each figure is printed with its goal. With `--short` fewer rounds are made, and the program fails only when a figure is more than 1.5
-//! times off its goal: shared machines are noisy, and this guards against losing a factor, not a percent. Names of parts (`jobs`, `store`,
+//! times off its goal, on a machine that is slower than meant by so much more: this guards against losing a factor, not a percent. Names of parts (`jobs`, `store`,
 //! `cron`, `idle`) as arguments run these only.
 
 mod bare;
@@ -18,7 +18,8 @@ use figures::Figures;
 async fn main() -> std::process::ExitCode {
     let short = std::env::args().any(|argument| argument == "--short");
     let mut figures = Figures::new(short);
-    figures.note(&format!("machine: {} CPUs; fdatasync of 4 KiB: {}", figures::cpus(), figures::fdatasync()));
+    figures.note(&format!("machine: {} CPUs", figures::cpus()));
+    figures.look_at_machine();
     let size = std::fs::metadata(jobd_tests::daemon::program()).map_or(0, |file| file.len());
     figures.at_most("stripped binary", size as f64 / 1e6, 20.0, "MB");
     // `bench store idle` measures only these.
@@ -28,15 +29,19 @@ async fn main() -> std::process::ExitCode {
         jobs::measure(&mut figures).await;
     }
     if wants("looks") {
+        figures.look_at_machine();
         looks::measure(&mut figures).await;
     }
     if wants("store") {
+        figures.look_at_machine();
         store::measure(&mut figures).await;
     }
     if wants("cron") {
+        figures.look_at_machine();
         cron::measure(&mut figures).await;
     }
     if wants("idle") {
+        figures.look_at_machine();
         idle::measure(&mut figures).await;
     }
     figures.verdict()
