@@ -4,7 +4,7 @@
 //! the bridge. What is generic (patches, selectors, watches, the store) stays untyped.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap as _};
 use serde_json::{Map, Value};
 
 /// One API object. Keys are kept sorted, so `apiVersion`, `kind`, `metadata` come first in its JSON (W-18).
@@ -114,9 +114,13 @@ impl Object {
     /// The JSON text as the store keeps it: without `metadata.resourceVersion`, which is the row's revision.
     #[must_use]
     pub fn to_stored(&self) -> String {
-        let mut stored = self.clone();
-        stored.metadata_mut().remove("resourceVersion");
-        Value::Object(stored.0).to_string()
+        json_text(&StoredForm(&self.0))
+    }
+
+    /// Its JSON text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        json_text(&self.0)
     }
 
     /// The object with `metadata.resourceVersion` set.
@@ -127,4 +131,60 @@ impl Object {
     }
 }
 
+/// JSON text of what came out of JSON, and so goes into it.
+#[must_use]
+pub fn json_text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| Value::Null.to_string())
+}
+
+/// An object on its way into the store, which is not copied for that.
+struct StoredForm<'a>(&'a Map<String, Value>);
+
+impl Serialize for StoredForm<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        for (name, value) in self.0 {
+            match value {
+                Value::Object(metadata) if name == "metadata" => {
+                    members.serialize_entry(name, &WithoutRevision(metadata))?;
+                }
+                value => members.serialize_entry(name, value)?,
+            }
+        }
+        members.end()
+    }
+}
+
+struct WithoutRevision<'a>(&'a Map<String, Value>);
+
+impl Serialize for WithoutRevision<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| *name != "resourceVersion"))
+    }
+}
+
 use serde::Deserialize as _;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_stored_text_is_the_object_without_its_revision() {
+        let Value::Object(map) = json!({
+            "apiVersion": "v1", "kind": "Pod", "data": {"metadata": {"resourceVersion": "stays"}},
+            "metadata": {"labels": {"resourceVersion": "stays"}, "name": "p", "resourceVersion": "7"},
+        }) else {
+            unreachable!("it is an object")
+        };
+        let object = Object(map);
+        let want = json!({
+            "apiVersion": "v1", "kind": "Pod", "data": {"metadata": {"resourceVersion": "stays"}},
+            "metadata": {"labels": {"resourceVersion": "stays"}, "name": "p"},
+        });
+        assert_eq!(object.to_stored(), want.to_string());
+        assert_eq!(object.to_json(), Value::Object(object.0.clone()).to_string());
+    }
+}

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jobd_api::{
-    object::Object,
+    object::{Object, json_text},
     registry::Resource,
     table::{self, IncludeObject},
 };
@@ -58,8 +58,8 @@ impl View {
             },
         };
         Ok(match self.shape {
-            Shape::Plain => Value::Object(object.0).to_string(),
-            Shape::Metadata(version) => metadata_of(&object, version).to_string(),
+            Shape::Plain => object.to_json(),
+            Shape::Metadata(version) => json_text(&metadata_of(&object, version)),
             Shape::Table(_) => json_text(&table::row(self.resource, &object, self.include, now)),
         })
     }
@@ -86,7 +86,7 @@ impl View {
             None => served(self.resource, stored)?,
         };
         let columns = if columns { table::columns(self.resource) } else { Value::Null };
-        Ok(self.table_of(&object, version, &columns, now).to_string())
+        Ok(json_text(&self.table_of(&object, version, &columns, now)))
     }
 
     /// The object of a bookmark (W-129, S-15).
@@ -100,11 +100,11 @@ impl View {
         let Value::Object(map) = object else { return String::new() };
         let object = Object(map);
         match self.shape {
-            Shape::Plain => Value::Object(object.0).to_string(),
-            Shape::Metadata(version) => metadata_of(&object, version).to_string(),
+            Shape::Plain => object.to_json(),
+            Shape::Metadata(version) => json_text(&metadata_of(&object, version)),
             Shape::Table(version) => {
                 let columns = if columns { table::columns(self.resource) } else { Value::Null };
-                self.table_of(&object, version, &columns, now).to_string()
+                json_text(&self.table_of(&object, version, &columns, now))
             }
         }
     }
@@ -131,11 +131,6 @@ impl View {
         let row = table::row(self.resource, object, self.include, now);
         json!({"kind": "Table", "apiVersion": version, "metadata": metadata, "columnDefinitions": columns, "rows": [row]})
     }
-}
-
-/// Rows and what they borrow from came out of JSON, so they go into it.
-fn json_text(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| Value::Null.to_string())
 }
 
 fn metadata_of(object: &Object, version: &str) -> Value {
