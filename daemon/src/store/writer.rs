@@ -97,6 +97,8 @@ pub(super) struct Writer {
     revision: i64,
     /// Bytes of all bodies superseded so far.
     superseded: i64,
+    /// How far the wall clock was ahead of the boot clock when the rows of `history` were last right.
+    ahead: i64,
     /// Held, not used: the lock goes with the file.
     _lock: File,
     /// Cleared when it ends in order; else its end is a failure of the store.
@@ -130,7 +132,9 @@ impl Writer {
                 is_full(&error).then(|| shared.now().boot)
             }
         };
-        Self { shared, connection: Some(connection), reserve, full, revision, superseded, _lock: lock, running: true }
+        let ahead = ahead(shared.now());
+        let connection = Some(connection);
+        Self { shared, connection, reserve, full, revision, superseded, ahead, _lock: lock, running: true }
     }
 
     /// Serves until it is told to close, everybody has gone, or the database fails for good.
@@ -248,6 +252,7 @@ impl Writer {
             let compacted =
                 compact(&self.shared.history, &mut sql, now, room).unwrap_or(self.shared.history.compacted());
             write_meta(&mut sql, decided.revision, compacted);
+            shift_samples(&mut sql, ahead(now).saturating_sub(self.ahead));
             if self.shared.history.begins_step(now.boot) {
                 // The step before ended with a sample that has no row yet.
                 let ended = self.shared.history.newest();
@@ -269,6 +274,7 @@ impl Writer {
         if decided.revision > self.revision {
             self.revision = decided.revision;
             self.superseded = decided.superseded;
+            self.note_shift(now);
             self.shared.history.publish(decided.changes, newest);
             self.shared.latest.send_replace(Revision(self.revision));
         }
@@ -392,12 +398,20 @@ impl Writer {
         }
     }
 
+    /// The rows of `history` were shifted, if it was time.
+    fn note_shift(&mut self, now: Now) {
+        if is_jump(ahead(now).saturating_sub(self.ahead)) {
+            self.ahead = ahead(now);
+        }
+    }
+
     /// Goes on from what the file says.
     fn take_up(&mut self, meta: &schema::Meta) {
         self.shared.history.set_compacted(meta.compacted_revision);
         if meta.last_revision != self.revision {
             // The commit that was reported as failed is in the file: followers read it from there.
             self.revision = meta.last_revision;
+            self.note_shift(self.shared.now());
             self.shared.history.skip_to(Revision(self.revision));
             self.shared.latest.send_replace(Revision(self.revision));
         }
@@ -483,6 +497,25 @@ fn count_refused(results: &[Result<Committed, Error>]) -> usize {
 fn write_meta(sql: &mut String, last: i64, compacted: i64) {
     let written = write!(sql, "UPDATE meta SET last_revision = {last}, compacted_revision = {compacted};");
     debug_assert!(written.is_ok(), "writing to a String does not fail");
+}
+
+/// How far the wall clock is ahead of the boot clock.
+fn ahead(now: Now) -> i64 {
+    super::facts::to_nanoseconds(now.wall).saturating_sub(history::nanoseconds(now.boot))
+}
+
+/// The wall clock was set, and not only steered.
+fn is_jump(by: i64) -> bool {
+    by.saturating_abs() >= history::nanoseconds(history::SAMPLE_STEP)
+}
+
+/// Sets all rows forward or back with the wall clock: else the next start would find the past older than it is, and cut the history
+/// short of what W-124 promises (I-10).
+fn shift_samples(sql: &mut String, by: i64) {
+    if is_jump(by) {
+        let written = write!(sql, "UPDATE history SET at = at + {by};");
+        debug_assert!(written.is_ok(), "writing to a String does not fail");
+    }
 }
 
 /// Rows hold wall time, which a restart of the machine does not reset.

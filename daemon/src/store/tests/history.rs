@@ -91,6 +91,46 @@ async fn the_window_goes_on_across_a_restart() {
 }
 
 #[tokio::test]
+async fn w_124_a_clock_set_forward_before_a_restart_does_not_cut_the_history_short() {
+    // Found by the simulation (seeds 231 and 30390): what was written just before the restart was already too old after it (I-10).
+    for jump in [SECOND * 283, SECOND * 3600 * 24 * 365] {
+        let (place, store) = open().await;
+        let a = config_map("a");
+        commit(&store, vec![put(&a, "1")]).await;
+        place.clock.set_wall(noon() + jump);
+        // Within a step of the first, so without a row of its own.
+        commit(&store, vec![put(&a, "2")]).await;
+        commit(&store, vec![put(&a, "3")]).await;
+        store.close().await;
+        place.clock.advance(50 * SECOND);
+        let store = place.open().await;
+        let want = "2 Modified a 2 (was 1)\n3 Modified a 3 (was 2)";
+        assert_eq!(changes_after(&store, 1).await.unwrap(), want, "set forward by {jump:?}");
+        place.clock.advance(251 * SECOND);
+        check_too_old(changes_after(&store, 1).await, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_set_back_before_a_restart_does_not_make_the_history_longer() {
+    // I-10
+    let (place, store) = open().await;
+    let a = config_map("a");
+    for (text, wall) in [("1", "2026-06-01T12:00:00Z"), ("2", "2026-06-01T03:00:00Z"), ("3", "2026-06-01T03:01:00Z")] {
+        place.clock.set_wall(wall.parse().unwrap());
+        commit(&store, vec![put(&a, text)]).await;
+        place.clock.advance(100 * SECOND);
+    }
+    store.close().await;
+    let store = place.open().await;
+    // Made 300, 200 and 100 seconds ago.
+    assert_eq!(list_at(&store, Some(1)).await.unwrap(), "a@1 1");
+    place.clock.advance(101 * SECOND);
+    check_too_old(list_at(&store, Some(1)).await, 2);
+    assert_eq!(list_at(&store, Some(2)).await.unwrap(), "a@2 2");
+}
+
+#[tokio::test]
 async fn changes_are_the_same_from_memory_and_from_the_history() {
     let (place, store) = open().await;
     let (a, b) = (config_map("a"), Key::new(Kind::Secret, "default", "b"));
