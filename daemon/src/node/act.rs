@@ -620,7 +620,6 @@ impl<E: Engine> Shared<E> {
     }
 
     async fn signal(&self, scene: &Scene<'_>, id: &str, signal: Signal, memory: &mut Memory) -> Turn {
-        let now = scene.now.boot;
         let name = match signal {
             Signal::Stop => {
                 self.begin_end(scene, memory);
@@ -628,10 +627,16 @@ impl<E: Engine> Shared<E> {
             }
             Signal::Kill => "SIGKILL".to_owned(),
         };
+        // The signal's name may have taken a while: what follows has its time from the signal on.
+        let now = self.clock.now().boot;
         self.containers.touch(id);
         let result = self.engine.kill(id, &name).await;
         match result {
-            Err(engine::Error::Unreachable(_)) => return Turn::Rest(Some(now + AWAY_AGAIN)),
+            // What did not hear of its end is not killed for not obeying (J-2550); nothing is known, or the engine could not (D-702).
+            Err(engine::Error::Unreachable(_) | engine::Error::Infrastructure(_)) => {
+                self.containers.suspect(id);
+                return Turn::Rest(Some(now + AWAY_AGAIN));
+            }
             Ok(()) => {}
             // It does not run any more, or the engine cannot: the next look tells.
             Err(error) => {

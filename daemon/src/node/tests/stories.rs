@@ -465,6 +465,33 @@ async fn a_deleted_pod_gets_term_then_kill_and_goes_with_all_it_had_j2550() {
 }
 
 #[tokio::test]
+async fn a_stop_signal_that_the_engine_could_not_send_is_sent_again_before_kill_j2550() {
+    let mut world = World::new(json!({})).await;
+    world.settle().await;
+    let could_not = Fault::Answer(Error::Infrastructure("containerd: unavailable".to_owned()));
+    world.engine.fail_next(Call::Kill, could_not.clone());
+    world.delete(3).await;
+    world.settle().await;
+    let (term, kill) = (format!("kill SIGTERM {FIRST}"), format!("kill SIGKILL {FIRST}"));
+    assert!(!world.engine.calls().contains(&term));
+    world.engine.fail_next(Call::Kill, could_not);
+    world.advance(1);
+    world.settle().await;
+    world.advance(1);
+    world.settle().await;
+    assert!(world.engine.calls().contains(&term));
+    // Its grace is over, and its two seconds are not.
+    world.advance(1);
+    world.settle().await;
+    assert!(!world.engine.calls().contains(&kill));
+    world.advance(1);
+    world.settle().await;
+    assert!(world.engine.calls().contains(&kill));
+    world.settle().await;
+    assert_eq!(world.phase().await, "gone");
+}
+
+#[tokio::test]
 async fn a_deleted_pod_with_a_finalizer_stays_with_its_end_j2550() {
     let mut world = World::new(json!({"metadata": {"finalizers": ["batch.kubernetes.io/job-tracking"]}})).await;
     world.settle().await;
