@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use super::{
     Call, body,
     negotiate::Scope,
-    pages::{Item, Reader},
-    query::{ListOptions, Query, dry_run, parse_include_object},
+    pages::Item,
+    query::{ListOptions, Query, parse_include_object},
     read, respond,
-    selection::{Selection, is_stored_shape},
+    selection::is_stored_shape,
     write::TRIES_MAX,
 };
 use crate::store::{Error, Guard, Key, Request, Revision, Write};
@@ -87,7 +87,8 @@ fn options(call: &Call, body: &[u8]) -> Result<DeleteOptions, Status> {
     } else {
         body::message(DELETE_OPTIONS, "DeleteOptions", body::format(&call.headers)?, body)?.1
     };
-    dry_run(options.dry_run.as_deref().unwrap_or_default(), "DeleteOptions")?;
+    // Here already, for the object may be absent and the collection empty.
+    lifecycle::validate_options(&options)?;
     Ok(options)
 }
 
@@ -182,21 +183,22 @@ async fn delete_one(
     Err(Status::internal("no delete was tried"))
 }
 
-/// DELETE of a collection: deletes what is selected and answers with the list as it was (W-110).
+/// DELETE of a collection: deletes what is selected and answers with the list as it was (W-110). A limit bounds what is deleted, as it
+/// bounds what is listed: who asks for one object to go must not lose all.
 pub(crate) async fn delete_collection(call: Call, body: &[u8]) -> Result<Response, Status> {
     let delete_options = options(&call, body)?;
     let options = ListOptions::parse(call.target.resource, &call.query)?;
     let view = call.view(Scope::List, options.include_object)?;
-    let selection = Selection::new(&call.target, &options);
-    let mut reader = Reader::new(call.app.store.clone(), selection.clone(), None);
+    let page = read::Page::of(&call, &options).await?;
+    let mut reader = page.reader(&call.app);
     let mut warnings = Vec::new();
-    while let Some(items) = reader.next().await.map_err(|failure| call.failed(failure))? {
+    while let Some(items) = reader.next().await.map_err(|failure| page.refuse(failure, &call))? {
         warnings.extend(delete_items(&call, items, &delete_options).await?);
         warnings.dedup();
     }
-    let seen = reader.revision();
-    let listed = Reader::new(call.app.store.clone(), selection, Some(seen));
-    let response = read::stream_list(call, view, listed, |failure, call| call.failed(failure)).await?;
+    let seen = page.at(reader.revision());
+    let listed = seen.reader(&call.app);
+    let response = read::stream_list(call, view, listed, |failure, call| seen.refuse(failure, call)).await?;
     Ok(respond::with_warnings(response, &warnings))
 }
 
@@ -223,7 +225,7 @@ pub(crate) async fn evict(call: &Call, body: &[u8]) -> Result<Response, Status> 
     if call.query.dry_run("CreateOptions")? {
         options.dry_run = Some(vec!["All".to_owned()]);
     }
-    dry_run(options.dry_run.as_deref().unwrap_or_default(), "DeleteOptions")?;
+    lifecycle::validate_options(&options)?;
     let (_, warnings) = delete_one(call, &call.key(), &options, Why::Eviction).await?;
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(respond::with_warnings(respond::value(StatusCode::CREATED, &status, false), &warnings))

@@ -1,5 +1,7 @@
 //! Reading a list in pieces: bounded memory however long it is, one snapshot however many pages (W-113 to W-119).
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jobd_api::{object::Object, status::Status};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ pub(crate) struct Token {
     namespace: String,
     #[serde(rename = "n")]
     name: String,
+    /// When the first page was read, in seconds since boot.
+    #[serde(rename = "t", default)]
+    begun: u64,
 }
 
 impl Token {
@@ -42,6 +47,14 @@ impl Token {
     /// The same place without its snapshot, for a client whose snapshot is gone (W-117).
     pub(crate) fn without_snapshot(&self) -> Self {
         Self { revision: 0, ..self.clone() }
+    }
+
+    /// Whether the snapshot was begun longer ago than `window`, or before the machine was last booted.
+    ///
+    /// The revision alone does not tell: as long as nothing is written it stays readable, and whoever pages through a list learns only at
+    /// the next write that it has taken too long.
+    pub(crate) fn is_older_than(&self, window: Duration, now: Duration) -> bool {
+        !(self.begun..=self.begun.saturating_add(window.as_secs())).contains(&now.as_secs())
     }
 
     /// The snapshot, unless it was given up.
@@ -64,6 +77,8 @@ pub(crate) struct Reader {
     after: Option<(String, String)>,
     /// How many more objects the client wants; none: all.
     wanted: Option<usize>,
+    /// When the list's first page was read, in seconds since boot.
+    begun: u64,
     next_read: usize,
     ended: bool,
     /// There are selected objects beyond what the client wanted.
@@ -72,11 +87,16 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(store: Store, selection: Selection, at: Option<Revision>) -> Self {
-        Self { store, selection, at, after: None, wanted: None, next_read: FIRST_READ, ended: false, cut: false }
+        let (after, wanted, begun) = (None, None, 0);
+        Self { store, selection, at, after, wanted, begun, next_read: FIRST_READ, ended: false, cut: false }
     }
 
-    pub(crate) fn limited(mut self, wanted: Option<usize>, token: Option<&Token>) -> Self {
+    /// Only one page: at most `wanted` objects, from where `token` says; `now` is the time since boot.
+    pub(crate) fn limited(mut self, wanted: Option<usize>, token: Option<&Token>, now: Duration) -> Self {
         self.wanted = wanted;
+        // One that was resumed without its snapshot begins anew.
+        let resumed = token.filter(|token| token.at().is_some());
+        self.begun = resumed.map_or(now.as_secs(), |token| token.begun);
         self.after = token.map(|token| (token.namespace.clone(), token.name.clone()));
         self
     }
@@ -132,7 +152,7 @@ impl Reader {
     /// The token of the next page, if the client's limit cut the list.
     pub(crate) fn token(&self) -> Option<Token> {
         let (namespace, name) = self.after.clone().filter(|_| self.cut)?;
-        Some(Token { revision: self.revision().0, namespace, name })
+        Some(Token { revision: self.revision().0, namespace, name, begun: self.begun })
     }
 
     /// How many objects follow the page (W-116); none where selectors make that unknown.
@@ -150,10 +170,12 @@ mod tests {
 
     #[test]
     fn tokens_come_back_as_they_went_out_and_others_are_refused_w117() {
-        let token = Token { revision: 7, namespace: "a".to_owned(), name: "b".to_owned() };
+        let token = Token { revision: 7, namespace: "a".to_owned(), name: "b".to_owned(), begun: 100 };
         assert_eq!(Token::parse(&token.render()), Ok(token.clone()));
         assert_eq!(token.at(), Some(Revision(7)));
         assert_eq!(token.without_snapshot().at(), None);
+        let is_old = |now| token.is_older_than(Duration::from_secs(300), Duration::from_secs(now));
+        assert_eq!([99, 100, 400, 401].map(is_old), [true, false, false, true]);
         for text in ["", "x", "e30", "%%%"] {
             let status = Token::parse(text).unwrap_err();
             assert_eq!(status.code, 400);

@@ -9,6 +9,9 @@ use jobd_api::{
     table::IncludeObject,
 };
 
+/// Bytes of a `fieldManager` (W-84).
+const FIELD_MANAGER_MAX: usize = 128;
+
 /// A parsed query string. Parameters that nobody asks for are ignored; an empty query and empty parts are legal (W-7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -67,19 +70,31 @@ impl Query {
 
     /// Whether nothing may be stored (W-94).
     pub(crate) fn dry_run(&self, options_kind: &str) -> Result<bool, Status> {
-        let values = self.all("dryRun").filter(|value| !value.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-        dry_run(&values, options_kind)
+        let values = self.all("dryRun").filter(|value| !value.is_empty()).collect::<Vec<_>>();
+        if values.iter().all(|value| *value == "All") {
+            return Ok(!values.is_empty());
+        }
+        let mut errors = FieldErrors::default();
+        errors.not_supported(&Path::new("dryRun"), values, &["All"]);
+        Err(Status::invalid_kind("meta.k8s.io", options_kind, "", &errors))
     }
-}
 
-/// `dryRun` values of a query or of delete options: none, or `All` (W-94).
-pub(crate) fn dry_run(values: &[String], options_kind: &str) -> Result<bool, Status> {
-    if values.iter().all(|value| value == "All") {
-        return Ok(!values.is_empty());
+    /// Who writes, as far as it says so (W-84).
+    pub(crate) fn field_manager(&self, options_kind: &str) -> Result<Option<&str>, Status> {
+        let Some(manager) = self.filled("fieldManager") else { return Ok(None) };
+        let (path, mut errors) = (Path::new("fieldManager"), FieldErrors::default());
+        if manager.len() > FIELD_MANAGER_MAX {
+            errors.too_long(&path, FIELD_MANAGER_MAX);
+        }
+        for (at, unprintable) in manager.char_indices().filter(|(_, char)| char.is_control()) {
+            let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(unprintable));
+            errors.invalid(&path, manager, &detail);
+        }
+        if errors.is_empty() {
+            return Ok(Some(manager));
+        }
+        Err(Status::invalid_kind("meta.k8s.io", options_kind, "", &errors))
     }
-    let mut errors = FieldErrors::default();
-    errors.not_supported(&Path::new("dryRun"), values.to_vec(), &["All"]);
-    Err(Status::invalid_kind("meta.k8s.io", options_kind, "", &errors))
 }
 
 fn parse_integer(text: &str) -> Result<i64, Status> {

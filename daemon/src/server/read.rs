@@ -12,7 +12,7 @@ use jobd_api::{
 };
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     App, Call, error,
@@ -23,7 +23,7 @@ use super::{
     selection::Selection,
     view::View,
 };
-use crate::store::{Key, Revision};
+use crate::store::{Key, Request, Revision, Write};
 
 /// How much of a list goes out in one piece.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -42,15 +42,9 @@ pub(crate) async fn get(call: &Call) -> Result<Response, Status> {
 /// GET of a collection that is not a watch.
 pub(crate) async fn list(call: Call, options: &ListOptions) -> Result<Response, Status> {
     let view = call.view(Scope::List, options.include_object)?;
-    let token = options.continue_token.as_deref().map(Token::parse).transpose()?;
-    let at = snapshot(&call.app, options, token.as_ref())?;
-    let selection = Selection::new(&call.target, options);
-    let reader = Reader::new(call.app.store.clone(), selection, at).limited(options.limit, token.as_ref());
-    stream_list(call, view, reader, |failure, call| match (failure, &token) {
-        (crate::store::Error::TooOld { .. }, Some(token)) => error::too_old_page(token.without_snapshot().render()),
-        (failure, _) => call.failed(failure),
-    })
-    .await
+    let page = Page::of(&call, options).await?;
+    let reader = page.reader(&call.app);
+    stream_list(call, view, reader, |failure, call| page.refuse(failure, call)).await
 }
 
 /// Streams what a reader reads. The first read happens before anything is answered, so its failure is a Status.
@@ -83,13 +77,60 @@ pub(crate) async fn stream_list(
     Ok(respond::json(StatusCode::OK, Body::from_stream(body)))
 }
 
+/// The part of a collection that a request is about: all that is selected, or so much of it as the client's limit allows, after the
+/// page before (W-116 to W-119).
+pub(crate) struct Page {
+    selection: Selection,
+    /// The revision that is shown; none: the newest.
+    at: Option<Revision>,
+    limit: Option<usize>,
+    token: Option<Token>,
+}
+
+impl Page {
+    pub(crate) async fn of(call: &Call, options: &ListOptions) -> Result<Self, Status> {
+        let token = options.continue_token.as_deref().map(Token::parse).transpose()?;
+        let at = snapshot(&call.app, options, token.as_ref()).await?;
+        Ok(Self { selection: Selection::new(&call.target, options), at, limit: options.limit, token })
+    }
+
+    /// The same page as it was at a revision.
+    pub(crate) fn at(self, revision: Revision) -> Self {
+        Self { at: Some(revision), ..self }
+    }
+
+    pub(crate) fn reader(&self, app: &App) -> Reader {
+        let reader = Reader::new(app.store.clone(), self.selection.clone(), self.at);
+        reader.limited(self.limit, self.token.as_ref(), app.clock.now().boot)
+    }
+
+    /// What it means that the page cannot be read.
+    pub(crate) fn refuse(&self, failure: crate::store::Error, call: &Call) -> Status {
+        match (failure, &self.token) {
+            (crate::store::Error::TooOld { .. }, Some(token)) => error::too_old_page(token.without_snapshot().render()),
+            (failure, _) => call.failed(failure),
+        }
+    }
+}
+
 /// The revision that a list shows; none: the newest (W-117 to W-119).
-fn snapshot(app: &App, options: &ListOptions, token: Option<&Token>) -> Result<Option<Revision>, Status> {
+async fn snapshot(app: &App, options: &ListOptions, token: Option<&Token>) -> Result<Option<Revision>, Status> {
     if let Some(token) = token {
-        return match token.at() {
-            // A token from before a restore may lie ahead of us.
-            Some(at) if at > app.store.latest() => Err(error::too_old_page(token.without_snapshot().render())),
-            at => Ok(at),
+        let Some(at) = token.at() else { return Ok(None) };
+        let (latest, is_old) =
+            (app.store.latest(), token.is_older_than(app.store.history_window(), app.clock.now().boot));
+        if is_old && at == latest {
+            // Else the rest of the list would show the revision that was just refused. It matters to nobody else whether this goes well.
+            let advance = Request { guards: Vec::new(), writes: vec![Write::Advance], urgent: true };
+            if let Err(failure) = app.store.write(advance).await {
+                debug!(error = %failure, "the revision was not advanced: {failure}");
+            }
+        }
+        // A token from before a restore may lie ahead of us.
+        return if is_old || at > latest {
+            Err(error::too_old_page(token.without_snapshot().render()))
+        } else {
+            Ok(Some(at))
         };
     }
     let Some(asked) = options.revision.filter(|revision| *revision > 0) else { return Ok(None) };

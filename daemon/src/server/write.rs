@@ -32,6 +32,7 @@ struct Options {
 impl Options {
     /// Read before the body, so that a request that cannot be answered changes nothing.
     fn parse(call: &Call, kind: &str) -> Result<Self, Status> {
+        call.query.field_manager(kind)?;
         Ok(Self {
             validation: call.query.field_validation(kind)?,
             dry_run: call.query.dry_run(kind)?,

@@ -30,7 +30,7 @@ pub(super) fn keys<'a>(requests: impl IntoIterator<Item = &'a Request>) -> Keys 
                 Write::Put { key, .. } | Write::Delete { key, .. } | Write::Due { key, .. } => {
                     keys.insert(key.clone(), true);
                 }
-                Write::Attempt(_) | Write::ForgetAttempts { .. } => {}
+                Write::Advance | Write::Attempt(_) | Write::ForgetAttempts { .. } => {}
             }
         }
     }
@@ -176,6 +176,10 @@ impl Batch {
                     current.due_at = at.map(facts::to_nanoseconds);
                     self.touched.insert(key.clone());
                 }
+                None
+            }
+            Write::Advance => {
+                self.revision += 1;
                 None
             }
             Write::Attempt(attempt) => {

@@ -164,6 +164,10 @@ impl History {
         }
     }
 
+    pub(super) fn window(&self) -> Duration {
+        self.read().timeline.window
+    }
+
     /// See [`Timeline::begins_step`].
     pub(super) fn begins_step(&self, at: Duration) -> bool {
         self.read().timeline.begins_step(nanoseconds(at))

@@ -127,6 +127,8 @@ pub enum Write {
     /// Sets when the object is due, or that it no longer is, without a new revision. Holds until the next `Due`, or `Put` with a
     /// due time, of that object. An absent object is left absent.
     Due { key: Key, at: Option<Timestamp> },
+    /// Uses up a revision and changes nothing: whoever reads from now on reads another revision than before.
+    Advance,
     /// Inserts or replaces one attempt of a container.
     Attempt(Box<Attempt>),
     /// Forgets all attempts of a pod.
@@ -405,6 +407,12 @@ impl Store {
     #[must_use]
     pub fn latest(&self) -> Revision {
         *self.inner.shared.latest.borrow()
+    }
+
+    /// How long what was superseded stays readable.
+    #[must_use]
+    pub fn history_window(&self) -> std::time::Duration {
+        self.inner.shared.history.window()
     }
 
     /// Follows [`Self::latest`]: changes whenever a commit changed an object. Wake-ups carry no data.

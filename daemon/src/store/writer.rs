@@ -236,7 +236,7 @@ impl Writer {
         let mut decided = Batch::new(current, self.revision, self.superseded);
         let results: Vec<_> = batch.iter().map(|pending| decided.take(&pending.request)).collect();
         let decided = decided.finish();
-        if decided.rows.is_empty() {
+        if decided.rows.is_empty() && decided.revision == self.revision {
             commit::run(connection, "ROLLBACK".to_owned()).await?;
             metrics::decided(results.len(), count_refused(&results));
             return Ok(results);

@@ -293,7 +293,7 @@ fn read(jobs: &[Stored]) -> Result<Vec<Child>, Error> {
 fn written(write: &Write) -> Option<Kind> {
     match write {
         Write::Put { key, .. } | Write::Delete { key, .. } => Some(key.kind),
-        Write::Due { .. } | Write::Attempt(_) | Write::ForgetAttempts { .. } => None,
+        Write::Due { .. } | Write::Advance | Write::Attempt(_) | Write::ForgetAttempts { .. } => None,
     }
 }
 

@@ -219,7 +219,7 @@ impl JobController {
             .filter_map(|write| match write {
                 Write::Put { .. } => Some(true),
                 Write::Delete { .. } => Some(false),
-                Write::Due { .. } | Write::Attempt(_) | Write::ForgetAttempts { .. } => None,
+                Write::Due { .. } | Write::Advance | Write::Attempt(_) | Write::ForgetAttempts { .. } => None,
             })
             .collect();
         let written = self.store.write(request).await?;

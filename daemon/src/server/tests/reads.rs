@@ -1,5 +1,7 @@
 //! Gets and lists: shapes, selectors, pages, versions (sections 2.14 and 2.16 of the wire rules).
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::support::*;
@@ -50,6 +52,39 @@ async fn pages_show_the_snapshot_of_the_first_w116_w117() {
     assert_eq!((names(&whole).len(), whole["metadata"].get("continue")), (5, None));
     let bad = client.get(&format!("{MAPS}?continue=zz")).await;
     assert!(bad.refusal().starts_with("400 invalid continue token"));
+}
+
+#[tokio::test]
+async fn a_page_that_comes_too_late_goes_on_in_another_revision_w117() {
+    let client = Client::new().await;
+    for name in ["a", "b", "c", "d"] {
+        client.config_map("a", name, json!({})).await;
+    }
+    let first = client.get(&format!("{MAPS}?limit=1")).await.ok(200);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    client.clock.jump(HISTORY - Duration::from_secs(60));
+    let second = client.get(&format!("{MAPS}?limit=1&continue={token}")).await.ok(200);
+    assert_eq!(names(&second), ["b"]);
+    // Nothing was written, and all the same it has taken too long; the pages after it are as old as the first.
+    client.clock.jump(Duration::from_secs(70));
+    for page in [&first, &second] {
+        let token = page["metadata"]["continue"].as_str().unwrap();
+        let late = client.get(&format!("{MAPS}?limit=1&continue={token}")).await;
+        assert_eq!(
+            late.refusal(),
+            "410 The provided continue parameter is too old to display a consistent list result."
+        );
+        assert_eq!(late.json()["reason"], "Expired");
+    }
+    let late = client.get(&format!("{MAPS}?limit=1&continue={token}")).await.json();
+    let token = late["metadata"]["continue"].as_str().unwrap();
+    let resumed = client.get(&format!("{MAPS}?limit=2&continue={token}")).await.ok(200);
+    assert_eq!((names(&resumed), &resumed["metadata"]["remainingItemCount"]), (vec!["b", "c"], &json!(1)));
+    assert_ne!(resumed["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    let token = resumed["metadata"]["continue"].as_str().unwrap();
+    let last = client.get(&format!("{MAPS}?limit=2&continue={token}")).await.ok(200);
+    assert_eq!(names(&last), ["d"]);
+    assert_eq!(last["metadata"]["resourceVersion"], resumed["metadata"]["resourceVersion"]);
 }
 
 #[tokio::test]

@@ -316,11 +316,50 @@ async fn deletes_a_collection_and_answers_with_what_it_was_w110() {
 }
 
 #[tokio::test]
-async fn namespaces_end_through_finalize_w111() {
+async fn deletes_of_a_collection_keep_to_the_limit_w110() {
     let client = Client::new().await;
+    for name in ["a", "b", "c", "d"] {
+        client.config_map("a", name, json!({})).await;
+    }
+    let page = client.delete(&format!("{MAPS}?limit=1")).await.ok(200);
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["items"][0]["metadata"]["name"]), (1, &json!("a")));
+    assert_eq!(page["metadata"]["remainingItemCount"], 3);
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    let next = client.delete(&format!("{MAPS}?limit=2&continue={token}")).await.ok(200);
+    assert_eq!(next["items"].as_array().unwrap().len(), 2);
+    let left = client.get(MAPS).await.ok(200);
+    assert_eq!((left["items"].as_array().unwrap().len(), &left["items"][0]["metadata"]["name"]), (1, &json!("d")));
+}
+
+#[tokio::test]
+async fn refuses_bad_options_before_it_looks_for_objects_w84_w94_w102() {
+    let client = Client::new().await;
+    let policy = "422 DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Foo\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+    for uri in [format!("{MAPS}?propagationPolicy=Foo"), format!("{MAPS}/absent?propagationPolicy=Foo")] {
+        assert_eq!(client.delete(&uri).await.refusal(), policy, "{uri}");
+    }
+    let long = "m".repeat(129);
+    let body = json!({"metadata": {"name": "x"}});
+    let create = client.post(&format!("{MAPS}?fieldManager={long}"), &body).await;
+    assert_eq!(
+        create.refusal(),
+        "422 CreateOptions.meta.k8s.io \"\" is invalid: fieldManager: Too long: may not be more than 128 bytes"
+    );
+    let patch = client.patch(&format!("{MAPS}/x?fieldManager=a%0Ab"), "merge-patch+json", &json!({})).await;
+    assert_eq!(
+        patch.refusal(),
+        "422 PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Invalid value: \"a\\nb\": invalid character U+000A (at position 1)"
+    );
+    assert_eq!(client.get(MAPS).await.ok(200)["items"], json!([]));
+    client.post(&format!("{MAPS}?fieldManager={}", &long[1..]), &body).await.ok(201);
+}
+
     let made = client.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.ok(201);
     assert_eq!(made["spec"]["finalizers"], json!(["kubernetes"]));
     let ending = client.delete("/api/v1/namespaces/n").await.ok(200);
+#[tokio::test]
+async fn namespaces_end_through_finalize_w111() {
+    let client = Client::new().await;
     assert_eq!(ending["status"]["phase"], "Terminating");
     let refused = client.post("/api/v1/namespaces/n/configmaps", &json!({"metadata": {"name": "x"}})).await;
     assert_eq!(

@@ -270,3 +270,20 @@ async fn attempts_are_kept_per_pod_until_they_are_forgotten() {
     commit(&store, vec![Write::ForgetAttempts { pod_uid: "r".to_owned() }]).await;
     assert_eq!(store.open_attempts().await.unwrap(), [other]);
 }
+
+#[tokio::test]
+async fn an_advance_uses_up_a_revision_and_changes_nothing() {
+    let (_place, store) = open().await;
+    let before = Revision(commit(&store, vec![put(&config_map("a"), "1")]).await[0]);
+    let mut wakes = store.subscribe();
+    assert_eq!(commit(&store, vec![Write::Advance]).await, Vec::<i64>::new());
+    assert_eq!(store.latest(), Revision(before.0 + 1));
+    assert!(wakes.has_changed().unwrap());
+    wakes.mark_unchanged();
+    let (changes, upto) = store.changes(None, before, 9).await.unwrap();
+    assert_eq!((changes.len(), upto), (0, store.latest()));
+    let list = store.list(&ListQuery::all(Kind::ConfigMap, 9)).await.unwrap();
+    assert_eq!((list.revision, list.items[0].revision), (store.latest(), before));
+    let next = commit(&store, vec![put(&config_map("a"), "2")]).await;
+    assert_eq!(next, [before.0 + 2]);
+}
