@@ -26,6 +26,6 @@ pub struct Index {
     pub involved_uid: Option<String>,
     /// For events: name of the involved object.
     pub involved_name: Option<String>,
-    /// When something is due although nobody changes the object: TTL of a finished job, expiry of an event.
+    /// When something is due although nobody changes the object: TTL of a finished job; for events, whoever writes them sets their expiry.
     pub due_at: Option<Timestamp>,
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
     time,
     write::{Context, Part},
 };
-
-/// How long an event is kept after it last happened (J-2211).
-const RETENTION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Core name of a field beside its name in events.k8s.io, where they differ (W-199).
 const RENAMED: [(&str, &str); 7] = [
@@ -76,18 +73,6 @@ impl Rules for EventRules {
     fn index(&self, object: &Object, index: &mut Index) {
         index.involved_uid = object.text(&["involvedObject", "uid"]).map(str::to_owned);
         index.involved_name = object.text(&["involvedObject", "name"]).map(str::to_owned);
-        index.due_at = [
-            object.text(&["series", "lastObservedTime"]),
-            object.text(&["lastTimestamp"]),
-            object.text(&["firstTimestamp"]),
-            object.text(&["eventTime"]),
-            object.text(&["metadata", "creationTimestamp"]),
-        ]
-        .into_iter()
-        .flatten()
-        .filter_map(time::parse)
-        .max()
-        .and_then(|last| last.checked_add(RETENTION).ok());
     }
 
     fn field(&self, object: &Object, label: &str) -> Option<String> {
@@ -478,11 +463,11 @@ mod tests {
     }
 
     #[test]
-    fn events_expire_an_hour_after_they_last_happened() {
+    fn events_are_found_by_what_they_are_about() {
         let mut index = Index::default();
         EventRules::Core.index(&CORE_KIND.creates(recorded()), &mut index);
-        // Created at 21:00, later than it last happened.
-        assert_eq!(index.due_at, time::parse("2026-11-20T22:00:00Z"));
         assert_eq!((index.involved_uid.as_deref(), index.involved_name.as_deref()), (Some("u-1"), Some("bad1")));
+        // How long it is kept is a setting, which is not known here.
+        assert_eq!(index.due_at, None);
     }
 }

@@ -154,6 +154,7 @@ async fn run_parts(
     let mut app = App::new(store.clone(), Arc::new(node.clone()), Arc::clone(&clock), Arc::clone(&random));
     app.metrics = Some(observe::metrics(store, &node));
     app.health = observe::health(store, &node);
+    app.event_ttl = config.event_ttl();
     let https = listeners.https_address();
     // Parts stop in this order, each when the one before has ended.
     // Before the first answer: whoever has it may send one.

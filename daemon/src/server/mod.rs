@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -72,6 +73,9 @@ use query::{ListOptions, Query};
 /// Looks at what is only known when asked, and renders all metrics in Prometheus' text form.
 pub type Metrics = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
 
+/// How long events are kept where nobody says: as long as in Kubernetes.
+const EVENT_TTL: Duration = Duration::from_secs(3600);
+
 /// What the handlers work with. One per daemon.
 pub struct App {
     pub store: Store,
@@ -82,6 +86,8 @@ pub struct App {
     pub health: Vec<Check>,
     /// What `/metrics` shows; none: 404.
     pub metrics: Option<Metrics>,
+    /// How long events that clients write are kept (J-2211).
+    pub event_ttl: Duration,
     limits: limits::Limits,
     frames: frames::Frames,
     documents: discovery::Documents,
@@ -100,6 +106,7 @@ impl App {
             random,
             health: Vec::new(),
             metrics: None,
+            event_ttl: EVENT_TTL,
             limits: limits::Limits::new(),
             frames: frames::Frames::default(),
             documents: discovery::Documents::default(),

@@ -95,7 +95,7 @@ async fn insert(call: &Call, prepared: &Prepared, key: &Key, dry_run: bool) -> R
     if call.target.resource.namespaced {
         guards.insert(0, Guard::NamespaceActive(call.target.namespace.clone()));
     }
-    let request = Request { guards, writes: vec![put(key, prepared)], urgent: false };
+    let request = Request { guards, writes: vec![put(call, key, prepared)], urgent: false };
     let committed = call.app.store.write(request).await?;
     Ok(committed.revisions.first().copied())
 }
@@ -118,8 +118,13 @@ async fn namespace_fault(call: &Call, name: &str) -> Result<Option<Status>, Stat
     Ok(fault.map(|fault| super::error::of_store(call.target.resource, name, fault)))
 }
 
-fn put(key: &Key, prepared: &Prepared) -> Write {
-    Write::Put { key: key.clone(), index: prepared.index.clone(), body: prepared.object.to_stored() }
+/// What is stored. An event is kept for so long from now on, whatever times stand in it.
+fn put(call: &Call, key: &Key, prepared: &Prepared) -> Write {
+    let mut index = prepared.index.clone();
+    if key.kind == Kind::Event {
+        index.due_at = call.now().checked_add(call.app.event_ttl).ok();
+    }
+    Write::Put { key: key.clone(), index, body: prepared.object.to_stored() }
 }
 
 /// PUT of an object or its status.
@@ -244,7 +249,7 @@ pub(crate) async fn commit(
     let (prepared, write) = match updated {
         Updated::Unchanged { warnings } => return Ok((old, seen, warnings)),
         Updated::Changed(prepared) => {
-            let write = put(&key, &prepared);
+            let write = put(call, &key, &prepared);
             (prepared, write)
         }
         Updated::Gone(prepared) => {

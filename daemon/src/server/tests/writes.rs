@@ -1,5 +1,8 @@
 //! Creates, updates, patches and deletes (sections 2.8 to 2.13 of the wire rules).
 
+use std::time::Duration;
+
+use jobd_api::registry::Kind;
 use serde_json::{Value, json};
 
 use super::support::*;
@@ -354,12 +357,12 @@ async fn refuses_bad_options_before_it_looks_for_objects_w84_w94_w102() {
     client.post(&format!("{MAPS}?fieldManager={}", &long[1..]), &body).await.ok(201);
 }
 
-    let made = client.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.ok(201);
-    assert_eq!(made["spec"]["finalizers"], json!(["kubernetes"]));
-    let ending = client.delete("/api/v1/namespaces/n").await.ok(200);
 #[tokio::test]
 async fn namespaces_end_through_finalize_w111() {
     let client = Client::new().await;
+    let made = client.post("/api/v1/namespaces", &json!({"metadata": {"name": "n"}})).await.ok(201);
+    assert_eq!(made["spec"]["finalizers"], json!(["kubernetes"]));
+    let ending = client.delete("/api/v1/namespaces/n").await.ok(200);
     assert_eq!(ending["status"]["phase"], "Terminating");
     let refused = client.post("/api/v1/namespaces/n/configmaps", &json!({"metadata": {"name": "x"}})).await;
     assert_eq!(
@@ -423,6 +426,26 @@ async fn events_stand_in_two_groups_w199() {
         client.get("/api/v1/events?fieldSelector=involvedObject.uid%3Du,involvedObject.namespace=a").await.ok(200);
     assert_eq!(core["items"][0]["message"], "m");
     assert_eq!(client.get("/api/v1/events?fieldSelector=involvedObject.uid%3Dv").await.ok(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn events_are_kept_from_when_they_were_last_written() {
+    let client = Client::new().await;
+    let uri = "/api/v1/namespaces/a/events";
+    let event = json!({
+        "metadata": {"name": "e"}, "involvedObject": {"kind": "Job", "namespace": "a", "name": "j"},
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+    });
+    let due_in = async |after: Duration| {
+        let then = client.app.clock.now().wall + after;
+        client.app.store.due(Kind::Event, then, 9).await.unwrap().0.len()
+    };
+    let (ttl, minute) = (client.app.event_ttl, Duration::from_secs(60));
+    client.post(uri, &event).await.ok(201);
+    assert_eq!((due_in(ttl - minute).await, due_in(ttl + minute).await), (0, 1));
+    client.clock.jump(ttl / 2);
+    client.patch(&format!("{uri}/e"), "merge-patch+json", &json!({"count": 2})).await.ok(200);
+    assert_eq!((due_in(ttl - minute).await, due_in(ttl + minute).await), (0, 1));
 }
 
 #[tokio::test]
