@@ -27,30 +27,18 @@ pub fn group_versions() -> Vec<String> {
     discovery::group_versions().into_iter().map(|(group, version)| path_of(group, version)).collect()
 }
 
-/// The v3 document of a path such as `apis/batch/v1`.
-///
-/// As a tree it takes some megabytes for `api/v1`; [`write`] makes the same text without.
-#[must_use]
-pub fn document(path: &str) -> Option<Value> {
-    let mut text = Vec::new();
-    if !write(path, &mut text).ok()? {
-        return None;
-    }
-    serde_json::from_slice(&text).ok()
-}
-
-/// The v3 document of a path, as JSON text.
+/// The v3 document of a path such as `apis/batch/v1`, as JSON text.
 #[must_use]
 pub fn document_text(path: &str) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     write(path, &mut text).ok()?.then_some(text)
 }
 
-/// Writes the v3 document of a path as JSON text; false, and nothing written, for a path that has none.
+/// Writes the v3 document of a path as JSON text, one schema after the other: as a tree `api/v1` takes some megabytes. False, and nothing written, for a path that has none.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn write(path: &str, out: &mut dyn io::Write) -> io::Result<bool> {
+fn write(path: &str, out: &mut dyn io::Write) -> io::Result<bool> {
     let Some((group, version)) = find_path(path) else { return Ok(false) };
     let document = Document { group, version };
     let info = json!({"title": "jobd", "version": version});

@@ -1,10 +1,6 @@
 //! What is served, for clients that ask first: version, discovery in both forms, OpenAPI (sections 2.5, 2.6, 2.28).
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::OnceLock,
-};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::{
     body::Body,
@@ -28,22 +24,6 @@ const OPENAPI_V2: HeaderValue = HeaderValue::from_static("application/com.github
 
 /// The baseline that `/version` reports (W-195, W-196).
 const MINOR: u32 = 36;
-
-/// The hashes of the OpenAPI documents, made at the first question: kubectl asks for them in every run, and for a document
-/// only when its hash changed.
-#[derive(Default)]
-pub(crate) struct Documents(OnceLock<BTreeMap<String, String>>);
-
-impl Documents {
-    fn hashes(&self) -> &BTreeMap<String, String> {
-        self.0.get_or_init(|| {
-            let paths = openapi::group_versions().into_iter();
-            paths
-                .filter_map(|path| openapi::document(&path).map(|document| (path, hash(&document.to_string()))))
-                .collect()
-        })
-    }
-}
 
 fn hash(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
@@ -116,18 +96,18 @@ fn aggregated(core: bool, version: &'static str, headers: &HeaderMap) -> Respons
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
     let tag = hash(&text);
-    let mut response = cached(headers, &tag, HeaderValue::from_static(content_type), text);
+    let mut response = cached(headers, &tag, HeaderValue::from_static(content_type), || text.into());
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response.headers_mut().insert(header::CACHE_CONTROL, PUBLIC);
     response
 }
 
-/// An answer with an ETag; 304 when the client has it (W-37, W-47).
-fn cached(headers: &HeaderMap, tag: &str, content_type: HeaderValue, body: impl Into<Body>) -> Response {
+/// An answer with an ETag; 304, and no body made, when the client has it (W-37, W-47).
+fn cached(headers: &HeaderMap, tag: &str, content_type: HeaderValue, body: impl FnOnce() -> Body) -> Response {
     let quoted = format!("\"{tag}\"");
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_known = known.flat_map(|value| value.split(',')).any(|one| one.trim().trim_start_matches("W/") == quoted);
-    let mut response = if is_known { Response::new(Body::empty()) } else { Response::new(body.into()) };
+    let mut response = Response::new(if is_known { Body::empty() } else { body() });
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
@@ -141,23 +121,14 @@ fn cached(headers: &HeaderMap, tag: &str, content_type: HeaderValue, body: impl 
 }
 
 /// `/openapi/v3` (S-6).
-pub(crate) fn openapi_index(documents: &Documents, headers: &HeaderMap) -> Response {
-    let paths = documents
-        .hashes()
-        .iter()
-        .map(|(path, hash)| (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")})));
-    let index = json!({"paths": paths.collect::<serde_json::Map<_, _>>()}).to_string();
-    cached(headers, &hash(&index), respond::JSON, index)
+pub(crate) fn openapi_index(headers: &HeaderMap) -> Response {
+    let index = openapi::index().to_string();
+    cached(headers, &hash(&index), respond::JSON, || index.into())
 }
 
 /// `/openapi/v3/…`: none for a group version that has no document.
-pub(crate) fn openapi_document(
-    documents: &Documents,
-    path: &str,
-    query: &Query,
-    headers: &HeaderMap,
-) -> Option<Response> {
-    let current = documents.hashes().get(path)?;
+pub(crate) fn openapi_document(path: &str, query: &Query, headers: &HeaderMap) -> Option<Response> {
+    let current = openapi::hash(path)?;
     match query.filled("hash") {
         Some(asked) if asked != current => {
             let mut response = Response::new(Body::empty());
@@ -167,7 +138,9 @@ pub(crate) fn openapi_document(
             Some(response)
         }
         asked => {
-            let mut response = cached(headers, current, respond::JSON, openapi::document(path)?.to_string());
+            // What has a hash has a text.
+            let text = || openapi::document_text(path).unwrap_or_default().into();
+            let mut response = cached(headers, &current, respond::JSON, text);
             if asked.is_some() {
                 response.headers_mut().insert(header::CACHE_CONTROL, FOREVER);
                 response.headers_mut().insert(header::EXPIRES, FAR);
@@ -179,5 +152,5 @@ pub(crate) fn openapi_document(
 
 /// `/openapi/v2`, for old kubectl only, which takes nothing but protobuf (W-44).
 pub(crate) fn openapi_v2(headers: &HeaderMap) -> Response {
-    cached(headers, "v2", OPENAPI_V2, openapi::V2_PROTOBUF)
+    cached(headers, "v2", OPENAPI_V2, || openapi::V2_PROTOBUF.into())
 }

@@ -90,7 +90,6 @@ pub struct App {
     pub event_ttl: Duration,
     limits: limits::Limits,
     frames: frames::Frames,
-    documents: discovery::Documents,
     /// True when the daemon stops: streams end.
     stop: signal::Sender<bool>,
     requests: AtomicU64,
@@ -109,7 +108,6 @@ impl App {
             event_ttl: EVENT_TTL,
             limits: limits::Limits::new(),
             frames: frames::Frames::default(),
-            documents: discovery::Documents::default(),
             stop: signal::Sender::new(false),
             requests: AtomicU64::new(1),
         }
@@ -242,9 +240,9 @@ fn documents(app: &App, target: Target, request: &Request) -> Result<Response, S
             value(list.ok_or_else(Status::unknown_resource)?)
         }
         Target::OpenApiV2 => Ok(discovery::openapi_v2(headers)),
-        Target::OpenApiIndex => Ok(discovery::openapi_index(&app.documents, headers)),
+        Target::OpenApiIndex => Ok(discovery::openapi_index(headers)),
         Target::OpenApiDocument(path) => {
-            Ok(discovery::openapi_document(&app.documents, &path, &query, headers).unwrap_or_else(not_found))
+            Ok(discovery::openapi_document(&path, &query, headers).unwrap_or_else(not_found))
         }
         Target::Metrics | Target::Resource(_) | Target::Review(_) => Err(Status::internal("not a document")),
     }
