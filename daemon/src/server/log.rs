@@ -1,5 +1,7 @@
 //! GET of a pod's log (W-150 to W-157): which attempt of which container, then its bytes as they come.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
@@ -29,7 +31,7 @@ struct LogOptions {
     stream: LogStream,
 }
 
-pub(crate) async fn log(call: &Call) -> Result<Response, Status> {
+pub(crate) async fn log(call: Call) -> Result<Response, Status> {
     let options = LogOptions::parse(&call.query, &call.target.name, call.now())?;
     let stored = call.stored().await?;
     let pod = stored.typed::<Pod>().map_err(|failure| call.failed(failure))?;
@@ -41,7 +43,9 @@ pub(crate) async fn log(call: &Call) -> Result<Response, Status> {
         return Ok(response);
     }
     let attempt = choose_attempt(&pod, &container, options.previous)?;
-    let permit = if options.follow { Some(call.app.limits.stream()?) } else { None };
+    let app = Arc::clone(&call.app);
+    // Either is a place that the client holds until it has read the last byte.
+    let place = if options.follow { app.limits.stream()? } else { call.permit };
     let request = LogRequest {
         namespace: call.target.namespace.clone(),
         pod: call.target.name.clone(),
@@ -55,18 +59,17 @@ pub(crate) async fn log(call: &Call) -> Result<Response, Status> {
         limit_bytes: options.limit_bytes,
         stream: options.stream,
     };
-    let bytes = call.app.streams.logs(request).await.map_err(|failure| match failure {
+    let bytes = app.streams.logs(request).await.map_err(|failure| match failure {
         StreamError::Absent => refuse(&container, &call.target.name, "is terminated"),
         StreamError::Failed(text) => Status::internal(text),
     })?;
-    let mut stop = call.app.stop.subscribe();
+    let mut stop = app.stop.subscribe();
     let stopped = async move {
         // When the sender is gone the server is too.
         let _gone = stop.wait_for(|stop| *stop).await;
     };
     let bytes = bytes.take_until(stopped.boxed()).map(move |piece| {
-        // The place among the open streams is held until the last byte.
-        let _held = &permit;
+        let _held = &place;
         piece
     });
     let mut response = Response::new(Body::from_stream(bytes));
@@ -86,7 +89,8 @@ impl LogOptions {
         at_least(&mut errors, "limitBytes", limit_bytes, 1);
         if since_seconds.is_some() && since_time.is_some() {
             let text = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-            errors.forbidden(&Path::new(""), text);
+            // Of no one field: such a path prints as empty brackets.
+            errors.forbidden(&Path::new("[]"), text);
         } else {
             at_least(&mut errors, "sinceSeconds", since_seconds, 1);
         }

@@ -279,7 +279,7 @@ async fn objects(app: &Arc<App>, target: ResourceTarget, request: Request) -> Re
             if options.watch { watch::watch(&call, &options) } else { read::list(call, &options).await }
         }
         Operation::Get(path::Sub::Main | path::Sub::Status) => read::get(&call).await,
-        Operation::Log => log::log(&call).await,
+        Operation::Log => log::log(call).await,
         operation => {
             let bytes = body.as_ref().map_or(&b""[..], |body| &body.bytes);
             match operation {

@@ -9,6 +9,10 @@ use jobd_api::{
 use super::{path::ResourceTarget, query::ListOptions};
 use crate::store::{Key, ListQuery, Revision, Stored};
 
+/// How many labels the store is asked for; more are looked at on each object. SQLite refuses a statement of a thousand conditions, and
+/// what so many labels leave is short.
+const ASKED_LABELS_MAX: usize = 8;
+
 /// The objects that a request selects.
 #[derive(Clone)]
 pub(crate) struct Selection {
@@ -42,7 +46,7 @@ impl Selection {
         ListQuery {
             namespace: Some(self.namespace.clone()).filter(|namespace| !namespace.is_empty()),
             name: exact("metadata.name"),
-            labels: self.labels.requirements.iter().filter_map(exact_label).collect(),
+            labels: self.labels.requirements.iter().filter_map(exact_label).take(ASKED_LABELS_MAX).collect(),
             involved_uid: involved("uid"),
             involved_name: involved("name"),
             at,
@@ -53,7 +57,10 @@ impl Selection {
 
     /// Whether an answer of the store still needs [`Self::matches`].
     pub(crate) fn is_answered_by_index(&self) -> bool {
-        self.fields.terms.is_empty() && self.labels.requirements.iter().all(|one| exact_label(one).is_some())
+        let labels = &self.labels.requirements;
+        self.fields.terms.is_empty()
+            && labels.len() <= ASKED_LABELS_MAX
+            && labels.iter().all(|one| exact_label(one).is_some())
     }
 
     /// Whether an object with this key can match at all; cheap.

@@ -136,6 +136,19 @@ async fn selects_by_labels_and_fields_w135_w136_w137() {
 }
 
 #[tokio::test]
+async fn selects_by_more_labels_than_the_database_can_be_asked_for() {
+    let client = Client::new().await;
+    let labels = |count: usize| (0..count).map(|index| (format!("l{index}"), json!("v"))).collect::<Value>();
+    client.config_map("a", "nine", labels(9)).await;
+    client.config_map("a", "eight", labels(8)).await;
+    let selector = |count: usize| (0..count).map(|index| format!("l{index}=v")).collect::<Vec<_>>().join(",");
+    for (count, want) in [(8, vec!["eight", "nine"]), (9, vec!["nine"]), (2000, vec![])] {
+        let list = client.get(&format!("{MAPS}?labelSelector={}", selector(count))).await.ok(200);
+        assert_eq!(names(&list), want, "{count} labels");
+    }
+}
+
+#[tokio::test]
 async fn reads_at_versions_w118_w119() {
     let client = Client::new().await;
     let old = client.config_map("a", "x", json!({})).await;
