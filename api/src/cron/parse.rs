@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use super::{Calendar, Days, Schedule, Times, find_zone};
+use crate::time::parse_go_duration;
 
 /// The first thing that is wrong with a schedule, in Kubernetes' words (C-407).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,8 +85,8 @@ fn descriptor(text: &str) -> Result<Times, ParseError> {
             let Some(interval) = text.strip_prefix("@every ") else {
                 return error(format!("unrecognized descriptor: {text}"));
             };
-            let nanoseconds =
-                duration(interval).map_err(|why| ParseError(format!("failed to parse duration {text}: {why}")))?;
+            let nanoseconds = parse_go_duration(interval)
+                .map_err(|why| ParseError(format!("failed to parse duration {text}: {why}")))?;
             // C-405
             return Ok(Times::Every(SignedDuration::from_secs((nanoseconds / 1_000_000_000).max(1))));
         }
@@ -200,57 +201,4 @@ fn number(text: &str) -> Result<u64, ParseError> {
         }
     };
     error(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: {reason}"))
-}
-
-/// A duration as Go writes it (`1h30m`, `1.5s`), in nanoseconds.
-fn duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut sum: i128 = 0;
-    while !rest.is_empty() {
-        let (whole, after) = digits(rest);
-        let (fraction, after) = match after.strip_prefix('.') {
-            Some(after) => digits(after),
-            None => ("", after),
-        };
-        if whole.is_empty() && fraction.is_empty() {
-            return Err(invalid());
-        }
-        let length = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(length);
-        let scale: i128 = match unit {
-            "" => return Err(format!("time: missing unit in duration {text:?}")),
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            unit => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
-        };
-        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
-        // Digits beyond these make less than a nanosecond of an hour.
-        let fraction = &fraction[..fraction.len().min(15)];
-        let part: i128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| invalid())? };
-        let power = 10i128.pow(u32::try_from(fraction.len()).unwrap_or_default());
-        sum = whole
-            .checked_mul(scale)
-            .and_then(|whole| sum.checked_add(whole + part * scale / power))
-            .ok_or_else(invalid)?;
-        rest = after;
-    }
-    i64::try_from(if negative { -sum } else { sum }).map_err(|_| invalid())
-}
-
-fn digits(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }

@@ -182,11 +182,13 @@ async fn answer(app: &Arc<App>, access: &Access, request: Request) -> Response {
     let measured = measure::begin(&target, request.uri().query().unwrap_or_default());
     let is_stream = measured.as_ref().is_some_and(measure::Measured::is_stream);
     let in_yaml = !is_stream && measured.is_some() && negotiate::wants_yaml(&accept(request.headers()));
-    let result = match target {
-        Target::Resource(target) => objects(app, target, request).await,
-        Target::Review(path::ReviewTarget(review)) => review_of(app, review, request).await,
-        Target::Metrics => Ok(metrics_of(app).await),
-        other => documents(app, other, &request),
+    let timeout = Query::parse(request.uri().query().unwrap_or_default()).check_timeout();
+    let result = match (timeout, target) {
+        (Err(status), _) if !is_stream => Err(status),
+        (_, Target::Resource(target)) => objects(app, target, request).await,
+        (_, Target::Review(path::ReviewTarget(review))) => review_of(app, review, request).await,
+        (_, Target::Metrics) => Ok(metrics_of(app).await),
+        (_, other) => documents(app, other, &request),
     };
     let mut response = result.unwrap_or_else(|status| respond::status_for(&status, pretty));
     if in_yaml {

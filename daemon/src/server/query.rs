@@ -49,6 +49,15 @@ impl Query {
         self.text(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
+    /// `timeout` limits nothing here (W-32); what is no duration is refused all the same, as clients expect.
+    pub(crate) fn check_timeout(&self) -> Result<(), Status> {
+        let Some(text) = self.filled("timeout") else { return Ok(()) };
+        let parsed = jobd_api::time::parse_go_duration(text);
+        parsed
+            .map(drop)
+            .map_err(|why| Status::bad_request(format!("invalid timeout specified in the request URL - {why}")))
+    }
+
     /// W-31.
     pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, Status> {
         self.filled(name).map(parse_integer).transpose()

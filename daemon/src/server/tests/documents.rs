@@ -33,6 +33,18 @@ async fn discovery_comes_in_both_forms_w33_to_w37() {
 }
 
 #[tokio::test]
+async fn a_timeout_that_is_no_duration_is_refused_and_limits_nothing_w32() {
+    let client = Client::new().await;
+    for timeout in ["32s", "0s", "3m", ""] {
+        assert_eq!(client.get(&format!("/version?timeout={timeout}")).await.code, 200, "{timeout}");
+    }
+    let refused = "400 invalid timeout specified in the request URL - time: invalid duration \"invalid\"";
+    for uri in ["/version", "/api/v1/namespaces", "/api/v1/namespaces/nope"] {
+        assert_eq!(client.get(&format!("{uri}?timeout=invalid")).await.refusal(), refused, "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn every_listed_group_version_has_its_documents_w41_w48() {
     let client = Client::new().await;
     let groups = client.get("/apis").await.ok(200);
