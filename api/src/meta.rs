@@ -98,6 +98,13 @@ pub(crate) fn validate_update(metadata: &ObjectMeta, old: &ObjectMeta) -> FieldE
 }
 
 fn validate_common(metadata: &ObjectMeta, path: &Path, errors: &mut FieldErrors) {
+    validate_labels_and_annotations(metadata, path, errors);
+    validate_owners(metadata.owner_references.as_deref().unwrap_or_default(), &path.child("ownerReferences"), errors);
+    validate_finalizers(metadata.finalizers.as_deref().unwrap_or_default(), &path.child("finalizers"), errors);
+}
+
+/// What an object's metadata and a template's have in common (W-57).
+pub(crate) fn validate_labels_and_annotations(metadata: &ObjectMeta, path: &Path, errors: &mut FieldErrors) {
     let labels = path.child("labels");
     for (key, value) in metadata.labels.iter().flatten() {
         for text in name::validate_qualified_name(key) {
@@ -119,8 +126,6 @@ fn validate_common(metadata: &ObjectMeta, path: &Path, errors: &mut FieldErrors)
     if size > ANNOTATIONS_MAX {
         errors.too_long(&annotations, ANNOTATIONS_MAX);
     }
-    validate_owners(metadata.owner_references.as_deref().unwrap_or_default(), &path.child("ownerReferences"), errors);
-    validate_finalizers(metadata.finalizers.as_deref().unwrap_or_default(), &path.child("finalizers"), errors);
 }
 
 fn validate_owners(owners: &[OwnerReference], path: &Path, errors: &mut FieldErrors) {

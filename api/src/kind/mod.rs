@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    field::FieldErrors,
+    field::{FieldErrors, Path},
     index::Index,
     object::Object,
     status::Status,
@@ -123,6 +123,14 @@ pub fn age(object: &Object, now: Timestamp) -> String {
 #[must_use]
 pub fn age_of(time: Option<&str>, now: Timestamp) -> String {
     time.and_then(crate::time::parse).map_or_else(|| "<unknown>".to_owned(), |since| crate::time::human_age(since, now))
+}
+
+/// The faults of an object that cannot be read as its type. What is validated was written from the typed form, so this does not happen;
+/// but it is reported, not passed.
+pub(crate) fn unreadable(error: &serde_json::Error) -> FieldErrors {
+    let mut errors = FieldErrors::default();
+    errors.invalid_object(&Path::new("[]"), &error.to_string());
+    errors
 }
 
 /// Takes the named top-level fields away when they are empty, as a client that reads and writes back would.

@@ -9,6 +9,7 @@ use crate::{
     kind::{
         Rules, metadata_field,
         pod_spec::{self, text},
+        unreadable,
     },
     object::Object,
     status::Status,
@@ -33,11 +34,7 @@ impl Rules for PodTemplateRules {
     fn validate(&self, new: &Object, _old: Option<(&Object, Part)>) -> FieldErrors {
         match new.to_typed::<PodTemplate>() {
             Ok(object) => pod_spec::validate_template(&object.template.unwrap_or_default(), &Path::new("template")),
-            Err(error) => {
-                let mut errors = FieldErrors::default();
-                errors.invalid_object(&Path::new(""), &error.to_string());
-                errors
-            }
+            Err(error) => unreadable(&error),
         }
     }
 

@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use crate::{
     field::{FieldErrors, Path},
-    kind::{Rules, age, age_of, job, metadata_field, pod_spec},
+    kind::{Rules, age, age_of, job, metadata_field, pod_spec, unreadable},
     object::Object,
     selector,
     status::Status,
     write::{Context, Part},
+    zero,
 };
 
 const SUCCESSFUL_HISTORY: i32 = 3;
@@ -50,16 +51,11 @@ impl Rules for CronJobRules {
             }
         }
         *new = Object::from_typed(&cron_job).map_err(Status::internal)?;
+        zero::omit(new);
         Ok(())
     }
 
     fn validate(&self, new: &Object, old: Option<(&Object, Part)>) -> FieldErrors {
-        // `prepare` has written `new` from the typed form and `old` was stored so; an object that cannot be read is reported, not passed.
-        let unreadable = |error: &serde_json::Error| {
-            let mut errors = FieldErrors::default();
-            errors.invalid_object(&Path::new(""), &error.to_string());
-            errors
-        };
         let new: CronJob = match new.to_typed() {
             Ok(cron_job) => cron_job,
             Err(error) => return unreadable(&error),

@@ -53,6 +53,21 @@ fn c201_to_c208_only_these_fields_have_defaults() {
     assert_eq!(made.get(&["metadata", "labels"]), None);
 }
 
+#[test]
+fn zeros_that_a_go_client_leaves_out_are_left_out_here_too() {
+    let with = |pod: Value, container: Value| {
+        let mut whole = with_job(json!({}));
+        let spec = &mut whole["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        spec.as_object_mut().unwrap().extend(pod.as_object().unwrap().clone());
+        spec["containers"][0].as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+        STORY.creates(whole).get(&["spec"]).unwrap().clone()
+    };
+    assert_eq!(
+        with(json!({"hostNetwork": false, "hostname": ""}), json!({"tty": false, "env": [{"name": "A", "value": ""}]})),
+        with(json!({}), json!({"env": [{"name": "A"}]}))
+    );
+}
+
 /// C-209
 #[test]
 fn c209_status_is_the_controllers_and_generation_counts_specs() {

@@ -24,7 +24,7 @@ pub use validate::validate_spec;
 use crate::{
     field::{FieldErrors, Path},
     index::Index,
-    kind::{Rules, metadata_field, pod_spec},
+    kind::{Rules, metadata_field, pod_spec, unreadable},
     name,
     object::Object,
     status::Status,
@@ -78,12 +78,6 @@ impl Rules for JobRules {
     }
 
     fn validate(&self, new: &Object, old: Option<(&Object, Part)>) -> FieldErrors {
-        // `prepare` has written `new` from the typed form and `old` was stored so; an object that cannot be read is reported, not passed.
-        let unreadable = |error: &serde_json::Error| {
-            let mut errors = FieldErrors::default();
-            errors.invalid_object(&Path::new(""), &error.to_string());
-            errors
-        };
         let new: Job = match new.to_typed() {
             Ok(job) => job,
             Err(error) => return unreadable(&error),

@@ -16,6 +16,7 @@ use crate::{
     kind::{
         Rules, metadata_field,
         pod_spec::{self, Owner, list, text},
+        unreadable,
     },
     name,
     object::Object,
@@ -67,14 +68,11 @@ impl Rules for PodRules {
     }
 
     fn validate(&self, new: &Object, old: Option<(&Object, Part)>) -> FieldErrors {
-        let mut errors = FieldErrors::default();
-        let mut typed = |object: &Object| {
-            // `prepare` has written it from the typed form; an object that cannot be read is reported, not passed.
-            object.to_typed::<Pod>().map_err(|error| errors.invalid_object(&Path::new(""), &error.to_string()))
-        };
-        let (Ok(new), Ok(old)) = (typed(new), old.map(|(old, part)| typed(old).map(|old| (old, part))).transpose())
-        else {
-            return errors;
+        let read = |object: &Object| object.to_typed::<Pod>();
+        let old = old.map(|(old, part)| read(old).map(|old| (old, part))).transpose();
+        let (new, old) = match (read(new), old) {
+            (Ok(new), Ok(old)) => (new, old),
+            (Err(error), _) | (_, Err(error)) => return unreadable(&error),
         };
         match old {
             None => validate_new(&new),

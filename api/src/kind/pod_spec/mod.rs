@@ -21,11 +21,8 @@ pub use warnings::warnings;
 
 use crate::{
     field::{FieldErrors, Path},
-    name,
+    meta, name,
 };
-
-/// `metadata.annotations` may hold no more than this, keys and values together (W-57).
-const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 
 /// Whose spec it is. A few rules hold only for pods, because the template's pods get their defaults later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,23 +52,8 @@ pub(crate) fn invalid_all(errors: &mut FieldErrors, path: &Path, value: &str, vi
 #[must_use]
 pub fn validate_template(template: &PodTemplateSpec, path: &Path) -> FieldErrors {
     let mut errors = FieldErrors::default();
-    let metadata = template.metadata.clone().unwrap_or_default();
     // The path leaves `metadata` out. That is how the API answers, and clients match on it (W-56).
-    let labels = path.child("labels");
-    for (key, value) in metadata.labels.iter().flatten() {
-        invalid_all(&mut errors, &labels, key, name::validate_qualified_name(key));
-        invalid_all(&mut errors, &labels, value, name::validate_label_value(value));
-    }
-    let annotations = path.child("annotations");
-    let mut bytes = 0;
-    for (key, value) in metadata.annotations.iter().flatten() {
-        // Keys of annotations are judged without regard to case.
-        invalid_all(&mut errors, &annotations, key, name::validate_qualified_name(&key.to_lowercase()));
-        bytes += key.len() + value.len();
-    }
-    if bytes > ANNOTATIONS_BYTES_MAX {
-        errors.too_long(&annotations, ANNOTATIONS_BYTES_MAX);
-    }
+    meta::validate_labels_and_annotations(&template.metadata.clone().unwrap_or_default(), path, &mut errors);
     let spec_path = path.child("spec");
     let spec = template.spec.clone().unwrap_or_default();
     errors.extend(validate(&spec, Owner::Template, &spec_path));

@@ -13,10 +13,11 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use crate::{
-    field::{FieldErrors, Path},
+    field::FieldErrors,
     kind::{
         Rules, age, metadata_field,
         pod_spec::{list, text},
+        unreadable,
     },
     name,
     object::Object,
@@ -57,11 +58,7 @@ impl Rules for ServiceRules {
         let read = |object: &Object| object.to_typed::<Service>();
         let (new, old) = match (read(new), old.map(|(old, _)| read(old)).transpose()) {
             (Ok(new), Ok(old)) => (new, old),
-            (Err(error), _) | (_, Err(error)) => {
-                let mut errors = FieldErrors::default();
-                errors.invalid_object(&Path::new(""), &error.to_string());
-                return errors;
-            }
+            (Err(error), _) | (_, Err(error)) => return unreadable(&error),
         };
         validate::validate(&new.spec.unwrap_or_default(), old.and_then(|old| old.spec).as_ref())
     }
