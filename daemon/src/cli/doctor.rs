@@ -7,12 +7,9 @@ use anyhow::Context as _;
 use crate::{
     config::Config,
     engine::{Engine as _, docker::DockerEngine},
-    node::cgroup::Place,
+    node::{cgroup::Place, containers::label},
     store,
 };
-
-/// The label that every container of any jobd carries; its value is the instance.
-const INSTANCE_LABEL: &str = "jobd.instance";
 
 /// How a line begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,9 +157,9 @@ async fn engine(config: &Config, instance: Option<&str>, lines: &mut Vec<(Verdic
                 .to_owned(),
         )
     });
-    match engine.list(INSTANCE_LABEL).await {
+    match engine.list(label::INSTANCE).await {
         Ok(containers) => {
-            let labels = containers.iter().filter_map(|container| container.labels.get(INSTANCE_LABEL));
+            let labels = containers.iter().filter_map(|container| container.labels.get(label::INSTANCE));
             leftovers(instance, labels.map(String::as_str), lines);
         }
         Err(error) => lines.push((Verdict::Bad, format!("containers of jobd: cannot be listed: {error}"))),
@@ -182,7 +179,8 @@ fn leftovers<'a>(own: Option<&str>, labels: impl Iterator<Item = &'a str>, lines
             Verdict::Note,
             format!(
                 "containers of another jobd: {count}, of instance {instance}; if its data directory is gone: docker rm --force \
-                 $(docker ps --all --quiet --filter label={INSTANCE_LABEL}={instance})"
+                 $(docker ps --all --quiet --filter label={}={instance})",
+                label::INSTANCE
             ),
         ));
     }

@@ -3,14 +3,7 @@
 //! Order of starting: data directory, store, listeners (so that a taken port is said at once), what must exist before the first
 //! answer (namespaces, the node), then the loops. Order of stopping: the server, the loops, the store; containers run on.
 
-use std::{
-    future::Future,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::Path,
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -59,18 +52,8 @@ const ENGINE_CALLS_PER_CORE: usize = 3;
 /// How often an engine that does not answer is asked again.
 const ENGINE_AGAIN: Duration = Duration::from_secs(2);
 
-/// Tells glibc's allocator to use one arena: a third of the memory, and no slower here. Only its environment variable does it
-/// without unsafe code, so the program starts itself again with it.
-const MALLOC_ARENA_MAX: &str = "MALLOC_ARENA_MAX";
-
 pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     config.check()?;
-    if std::env::var_os(MALLOC_ARENA_MAX).is_none()
-        && let Ok(program) = std::env::current_exe()
-    {
-        // Comes back only when it fails; then the daemon runs as it is.
-        drop(Command::new(program).args(std::env::args_os().skip(1)).env(MALLOC_ARENA_MAX, "1").exec());
-    }
     telemetry::start(config.log_format, &config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // More make a watch no faster and cost memory (measured); the work is the engine's.
