@@ -8,8 +8,10 @@ pub mod events_expiry;
 pub mod garbage;
 pub mod history;
 pub mod job;
+mod listing;
 pub mod namespace;
 pub mod pod_gc;
+mod timeline;
 pub mod ttl;
 
 #[cfg(test)]

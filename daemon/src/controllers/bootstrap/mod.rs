@@ -10,7 +10,10 @@ use jobd_api::{
 };
 use serde_json::{Value, json};
 
-use super::edit::{self, Meta};
+use super::{
+    edit::{self, Meta},
+    listing::{self, CHUNK},
+};
 use crate::{
     driver::{Controller, Error, Next},
     store::{self, Change, ChangeType, Guard, Key, ListQuery, Request, Store},
@@ -169,22 +172,12 @@ impl DefaultObjects {
     /// The namespaces in which an object with this name exists.
     async fn namespaces_with(&self, kind: Kind, name: &str) -> Result<BTreeSet<String>, Error> {
         let query = ListQuery { name: Some(name.to_owned()), ..ListQuery::all(kind, CHUNK) };
-        Ok(list(&self.store, query).await?.into_iter().map(|object| object.key.namespace).collect())
-    }
-}
-
-/// How many objects are read at once.
-const CHUNK: usize = 256;
-
-async fn list(store: &Store, mut query: ListQuery) -> Result<Vec<store::Stored>, Error> {
-    let mut all = Vec::new();
-    loop {
-        let chunk = store.list(&query).await?;
-        query.after = chunk.items.last().map(|last| (last.key.namespace.clone(), last.key.name.clone()));
-        all.extend(chunk.items);
-        if !chunk.more {
-            return Ok(all);
-        }
+        let mut namespaces = BTreeSet::new();
+        listing::each(&self.store, query, |object| {
+            namespaces.insert(object.key.namespace);
+        })
+        .await?;
+        Ok(namespaces)
     }
 }
 
@@ -215,14 +208,18 @@ impl Controller for DefaultObjects {
         let accounts = self.namespaces_with(Kind::ServiceAccount, SERVICE_ACCOUNT).await?;
         let authorities = self.namespaces_with(Kind::ConfigMap, ROOT_CA).await?;
         let services = self.namespaces_with(Kind::Service, OWN_SERVICE).await?;
-        let namespaces = list(&self.store, ListQuery::all(Kind::Namespace, CHUNK)).await?;
+        let mut lacking = Vec::new();
         let lacks = |name: &String| {
             let lacks_service = name == DEFAULT_NAMESPACE && !services.contains(name);
             !accounts.contains(name) || !authorities.contains(name) || lacks_service
         };
         // Only what lacks something is work: namespaces that have it all need no resync (I-11).
-        let lacking = namespaces.into_iter().map(|namespace| namespace.key.name);
-        Ok(lacking.filter(lacks).collect())
+        let namespaces = ListQuery::all(Kind::Namespace, CHUNK);
+        listing::each(&self.store, namespaces, |namespace| {
+            lacking.extend(Some(namespace.key.name).filter(&lacks));
+        })
+        .await?;
+        Ok(lacking)
     }
 
     async fn reconcile(&self, namespace: &String, now: Now) -> Result<Next, Error> {

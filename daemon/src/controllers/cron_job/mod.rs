@@ -28,6 +28,7 @@ use tracing::debug;
 use super::{
     edit::{Meta, Owner},
     job::plan::Refusal,
+    listing::{self, CHUNK},
 };
 use crate::{
     driver::{Controller, Error, Next, Own},
@@ -54,9 +55,6 @@ use snapshot::{Child, Snapshot};
 
 /// How often a look is repeated at once because somebody else wrote in between. Then the driver takes over.
 const TRIES_MAX: usize = 8;
-
-/// How many cron jobs are read at once when all are looked through.
-const CHUNK: usize = 500;
 
 /// Runs all cron jobs.
 pub struct CronJobController {
@@ -203,17 +201,13 @@ impl CronJobController {
     /// Keys of the cron jobs that list a running job.
     async fn with_running_jobs(&self) -> Result<Vec<Key>, Error> {
         let mut keys = Vec::new();
-        let mut query = ListQuery::all(Kind::CronJob, CHUNK);
-        loop {
-            let chunk = self.store.list(&query).await?;
-            query.after = chunk.items.last().map(|last| (last.key.namespace.clone(), last.key.name.clone()));
-            keys.extend(
-                chunk.items.into_iter().filter(|stored| stored.body.contains("\"active\":[")).map(|stored| stored.key),
-            );
-            if !chunk.more || query.after.is_none() {
-                return Ok(keys);
+        listing::each(&self.store, ListQuery::all(Kind::CronJob, CHUNK), |stored| {
+            if stored.body.contains("\"active\":[") {
+                keys.push(stored.key);
             }
-        }
+        })
+        .await?;
+        Ok(keys)
     }
 }
 

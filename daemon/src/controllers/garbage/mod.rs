@@ -15,7 +15,10 @@ use std::{
 use jobd_api::registry::{self, Kind};
 use tracing::debug;
 
-use super::edit::{self, Edit, Meta, Owner, Propagation};
+use super::{
+    edit::{self, Edit, Meta, Owner, Propagation},
+    listing::CHUNK,
+};
 use crate::{
     driver::{Controller, Error, Next},
     store::{Change, ChangeType, Key, Store, Stored},
@@ -42,9 +45,6 @@ pub struct OwnerKey {
     pub key: Key,
     pub uid: String,
 }
-
-/// How many owners are looked at in one read when everything is.
-const CHUNK: usize = 256;
 
 pub struct Garbage {
     store: Store,

@@ -18,7 +18,8 @@ use tracing::info;
 
 use super::{
     edit::{self, Propagation},
-    ttl::timeline::Timeline,
+    listing::{self, CHUNK},
+    timeline::Timeline,
 };
 use crate::{
     driver::{Controller, Error, Next},
@@ -30,9 +31,6 @@ mod decide;
 
 pub use decide::Keep;
 use decide::{Plan, decide};
-
-/// How many objects are read at once.
-const CHUNK: usize = 256;
 
 /// How often age is looked at, at most. A limit is given in hours; a look reads every job there is.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(10);
@@ -102,16 +100,11 @@ impl History {
     /// The finished objects of a kind: how long ago they ended, and their keys, read in passing.
     async fn finished(&self, key: Key, now: Now) -> Result<Vec<(SignedDuration, store::Key)>, Error> {
         let mut finished = Vec::new();
-        let mut query = ListQuery::all(key.kind(), CHUNK);
-        loop {
-            let chunk = self.store.list(&query).await?;
-            query.after = chunk.items.last().map(|last| (last.key.namespace.clone(), last.key.name.clone()));
-            let ended = chunk.items.iter().filter_map(|stored| Some((ended(key, stored)?, stored.key.clone())));
-            self.clocks(|clocks| finished.extend(ended.map(|(at, key)| (clocks.elapsed(at, now), key))));
-            if !chunk.more {
-                return Ok(finished);
-            }
-        }
+        listing::each(&self.store, ListQuery::all(key.kind(), CHUNK), |stored| {
+            finished.extend(ended(key, &stored).map(|at| (at, stored.key)));
+        })
+        .await?;
+        Ok(self.clocks(|clocks| finished.into_iter().map(|(at, key)| (clocks.elapsed(at, now), key)).collect()))
     }
 
     async fn delete(&self, key: Key, unwanted: &[store::Key], now: Now) -> Result<(), Error> {

@@ -10,7 +10,10 @@ use std::{
 use jobd_api::registry::Kind;
 use tracing::info;
 
-use super::edit::{self, Propagation};
+use super::{
+    edit::{self, Propagation},
+    listing::CHUNK,
+};
 use crate::{
     driver::{Controller, Error, Next},
     store::{Change, ChangeType, Guard, Key, ListQuery, Request, Store, Write},
@@ -20,9 +23,6 @@ use crate::{
 mod decide;
 
 use decide::{Plan, decide};
-
-/// How many objects are read and deleted at once.
-const CHUNK: usize = 256;
 
 pub struct Namespaces {
     store: Store,

@@ -10,7 +10,10 @@ use jobd_api::registry::Kind;
 use serde_json::json;
 use tracing::info;
 
-use super::edit::{self, Propagation};
+use super::{
+    edit::{self, Propagation},
+    listing::{self, CHUNK},
+};
 use crate::{
     driver::{Controller, Error, Next},
     store::{self, Change, ChangeType, ListQuery, Store, Stored},
@@ -21,9 +24,6 @@ mod decide;
 
 pub use decide::FINISHED_MAX;
 use decide::decide;
-
-/// How many pods are read at once.
-const CHUNK: usize = 256;
 
 /// What the controller looks at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,15 +65,11 @@ impl PodGc {
     /// The finished pods: creation time and key, read in passing.
     async fn finished(&self) -> Result<Vec<(String, store::Key)>, Error> {
         let mut finished = Vec::new();
-        let mut query = ListQuery::all(Kind::Pod, CHUNK);
-        loop {
-            let chunk = self.store.list(&query).await?;
-            query.after = chunk.items.last().map(|last| (last.key.namespace.clone(), last.key.name.clone()));
-            finished.extend(chunk.items.iter().filter_map(|pod| Some((finished_pod(pod)?, pod.key.clone()))));
-            if !chunk.more {
-                return Ok(finished);
-            }
-        }
+        listing::each(&self.store, ListQuery::all(Kind::Pod, CHUNK), |pod| {
+            finished.extend(finished_pod(&pod).map(|created| (created, pod.key)));
+        })
+        .await?;
+        Ok(finished)
     }
 }
 

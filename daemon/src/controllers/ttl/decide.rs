@@ -4,8 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
 
-use super::timeline::Timeline;
-use crate::sys::Now;
+use crate::{controllers::timeline::Timeline, sys::Now};
 
 /// What is to be done about a job's time to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! The time is the job's `due_at`, which the job's index carries with each write and the store keeps: nothing about finished
 //! jobs is held in memory (I-5). A write that changes it moves the driver's alarm (J-1903). A wall clock that is set forward deletes nothing
-//! early: what is left is measured by the boot clock ([`timeline`]). Set back, it postpones (J-1904).
+//! early: what is left is measured by the boot clock ([`Timeline`]). Set back, it postpones (J-1904).
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,7 +12,10 @@ use std::{
 use jobd_api::registry::Kind;
 use k8s_openapi::api::batch::v1::Job;
 
-use super::edit::{self, Propagation};
+use super::{
+    edit::{self, Propagation},
+    timeline::Timeline,
+};
 use crate::{
     driver::{Controller, Error, Next},
     metrics::controllers as metrics,
@@ -21,10 +24,8 @@ use crate::{
 };
 
 mod decide;
-pub(super) mod timeline;
 
 use decide::{Plan, decide};
-use timeline::Timeline;
 
 pub struct Ttl {
     store: Store,

@@ -31,15 +31,15 @@ impl Stretch {
 
 /// The stretches since the start, oldest first.
 #[derive(Clone, Debug)]
-pub(in crate::controllers) struct Timeline(Vec<Stretch>);
+pub(super) struct Timeline(Vec<Stretch>);
 
 impl Timeline {
-    pub(in crate::controllers) fn new(now: Now) -> Self {
+    pub(super) fn new(now: Now) -> Self {
         Self(vec![Stretch::from(now)])
     }
 
     /// The wall clock may have been set since the last note.
-    pub(in crate::controllers) fn note(&mut self, now: Now) {
+    pub(super) fn note(&mut self, now: Now) {
         let stretch = Stretch::from(now);
         let jumped = |last: &Stretch| stretch.zero.duration_since(last.zero).abs() >= JUMP_MIN;
         if self.0.last().is_none_or(jumped) {
@@ -52,7 +52,7 @@ impl Timeline {
 
     /// How long ago this wall time was: the last time that the clock showed it. What it never showed is taken by today's clock; that is
     /// less than nothing for the future (J-1904).
-    pub(in crate::controllers) fn elapsed(&self, wall: Timestamp, now: Now) -> SignedDuration {
+    pub(super) fn elapsed(&self, wall: Timestamp, now: Now) -> SignedDuration {
         let by_wall = now.wall.duration_since(wall);
         let mut end = boot(now);
         for (position, stretch) in self.0.iter().enumerate().rev() {
