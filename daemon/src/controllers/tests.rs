@@ -279,6 +279,36 @@ async fn the_oldest_finished_pods_go_when_there_are_too_many() {
     assert_eq!((names.len(), names[0].as_str()), (48, "p03"));
 }
 
+/// A pod that ends while it is being deleted makes no room that was not there.
+#[tokio::test]
+async fn pods_that_were_deleted_while_they_ran_make_no_room_for_others() {
+    let mut world = World::new().await;
+    world.driver.add(PodGc::new(world.store.clone(), 50));
+    let keep = Keep { count: Some(50), age: None };
+    world.driver.add(History::new(world.store.clone(), world.clock.clone(), keep));
+    world.settle().await;
+    for number in 0..51 {
+        let name = format!("p{number:02}");
+        for (name, deleted) in [(format!("{name}-deleted"), true), (name, false)] {
+            world.create(Kind::Pod, "default", pod(&name, "0", json!({}))).await;
+            bind(&world, &name).await;
+            if deleted {
+                world.delete(Kind::Pod, "default", &name, json!({"gracePeriodSeconds": 3})).await;
+            }
+            let mut ended = world.get(Kind::Pod, "default", &name).await;
+            ended.0["status"]["phase"] = json!("Failed");
+            world.put(Kind::Pod, ended).await;
+            if deleted {
+                stop(&world, &name).await;
+            }
+        }
+        world.clock.advance(Duration::from_secs(1));
+        world.settle().await;
+    }
+    let names = world.names(Kind::Pod).await;
+    assert_eq!((names.len(), names[0].as_str()), (48, "p03"));
+}
+
 #[tokio::test]
 async fn j_1403_a_pod_that_is_deleted_before_it_got_a_node_has_failed() {
     let mut world = World::new().await;

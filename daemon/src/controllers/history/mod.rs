@@ -206,10 +206,14 @@ impl Controller for History {
                 Vec::new()
             }
             ChangeType::Modified => {
-                if !change.index.finished || change.index.deleting {
+                if !change.index.finished {
                     return Vec::new();
                 }
+                // One that ended while it was being deleted too: its removal gives the place back.
                 known.room.fetch_sub(1, Ordering::Relaxed);
+                if change.index.deleting {
+                    return Vec::new();
+                }
                 let is_full = self.keep.count.is_some() && known.room.load(Ordering::Relaxed) < 0;
                 let needs_timer = self.keep.age.is_some() && !known.awaited.swap(true, Ordering::Relaxed);
                 if is_full || needs_timer { vec![key] } else { Vec::new() }

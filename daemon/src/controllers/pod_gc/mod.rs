@@ -148,7 +148,8 @@ impl Controller for PodGc {
                 Vec::new()
             }
             ChangeType::Modified => {
-                if index.finished && !index.deleting {
+                if index.finished {
+                    // One that ended while it was being deleted too: its removal gives the place back.
                     self.room.fetch_sub(1, Ordering::Relaxed);
                 }
                 let mut keys = if self.has_room() { Vec::new() } else { vec![Key::Finished] };
