@@ -198,6 +198,19 @@ async fn a_dependent_of_an_absent_owner_goes_and_one_with_another_owner_stays() 
     assert_eq!(both.get(&["metadata", "ownerReferences"]).and_then(Value::as_array).map(Vec::len), Some(1));
 }
 
+/// It cannot be known what became of the owner of an object that lies in no namespace: such an object is never collected.
+#[tokio::test]
+async fn an_object_without_a_namespace_does_not_go_with_an_owner_in_one() {
+    let mut world = world().await;
+    let map = world.create(Kind::ConfigMap, "default", json!({"metadata": {"name": "c"}})).await;
+    let metadata = json!({"name": "owned", "ownerReferences": [owner(&map, true)]});
+    world.create(Kind::Namespace, "", json!({"metadata": metadata})).await;
+    world.settle().await;
+    world.delete(Kind::ConfigMap, "default", "c", json!({})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Namespace).await, ["default", "owned"]);
+}
+
 #[tokio::test]
 async fn garbage_that_a_crash_left_is_collected_at_the_next_start() {
     let mut world = world().await;

@@ -236,13 +236,18 @@ fn edit_dependent(dependent: &Stored, meta: &Meta, fate: &Fate, now: Now) -> Res
     }
 }
 
-/// The owners that an object names, as far as their kinds are served here.
+/// The owners that an object names, as far as their kinds are served here and they can be found: an object without a namespace cannot
+/// be owned by one in some namespace, so nothing is known of such an owner either, as upstream has it.
 fn owner_keys(namespace: &str, owners: &[Owner]) -> Vec<OwnerKey> {
     owners
         .iter()
         .filter_map(|owner| {
             let kind = served_kind(owner)?;
-            let namespace = if kind.resource().namespaced { namespace } else { "" };
+            let namespace = match (kind.resource().namespaced, namespace) {
+                (true, "") => return None,
+                (true, namespace) => namespace,
+                (false, _) => "",
+            };
             Some(OwnerKey { key: Key::new(kind, namespace, &*owner.name), uid: owner.uid.clone() })
         })
         .collect()
