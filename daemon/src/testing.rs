@@ -103,10 +103,17 @@ impl World {
 
     /// Stores an object as it is.
     pub(crate) async fn put(&self, kind: Kind, object: Object) -> Object {
-        let index: Index = write::index(kind.resource(), &object);
-        let write = Write::Put { key: Key::of(kind, &object), index, body: object.to_stored() };
-        self.store.write(Request { writes: vec![write], ..Request::default() }).await.unwrap();
+        self.put_all(kind, std::slice::from_ref(&object)).await;
         object
+    }
+
+    /// Stores many in one commit.
+    pub(crate) async fn put_all(&self, kind: Kind, objects: &[Object]) {
+        let writes = objects.iter().map(|object| {
+            let index: Index = write::index(kind.resource(), object);
+            Write::Put { key: Key::of(kind, object), index, body: object.to_stored() }
+        });
+        self.store.write(Request { writes: writes.collect(), ..Request::default() }).await.unwrap();
     }
 
     pub(crate) async fn find(&self, kind: Kind, namespace: &str, name: &str) -> Option<Object> {

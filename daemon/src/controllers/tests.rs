@@ -139,6 +139,34 @@ async fn j_2003_background_takes_the_dependents_afterwards() {
     assert_eq!(running.get(&["metadata", "deletionGracePeriodSeconds"]), Some(&json!(30)));
 }
 
+/// More dependents than are read at once: each goes, and only then their owner.
+#[tokio::test]
+async fn a_job_of_many_pods_goes_with_all_of_them() {
+    const COUNT: usize = 300;
+    for propagation in ["Background", "Foreground", "Orphan"] {
+        let mut world = world().await;
+        job_with_pods(&world, "j", 1, true).await;
+        let first = world.get(Kind::Pod, "default", "j-0").await;
+        let pods = (1..COUNT).map(|number| {
+            let mut pod = first.clone();
+            pod.0["metadata"]["name"] = json!(format!("j-{number}"));
+            pod.0["metadata"]["uid"] = json!(format!("00000000-0000-4000-8000-{number:012}"));
+            pod
+        });
+        world.put_all(Kind::Pod, &pods.collect::<Vec<_>>()).await;
+        bind(&world, "j-299").await;
+        world.settle().await;
+        world.delete(Kind::Job, "default", "j", json!({"propagationPolicy": propagation})).await;
+        world.settle().await;
+        let (jobs, pods) = (world.names(Kind::Job).await, world.names(Kind::Pod).await);
+        match propagation {
+            "Foreground" => assert_eq!((jobs.len(), &*pods), (1, &["j-299".to_owned()][..])),
+            "Orphan" => assert_eq!((jobs.len(), pods.len()), (0, COUNT)),
+            _ => assert_eq!((jobs.len(), &*pods), (0, &["j-299".to_owned()][..])),
+        }
+    }
+}
+
 #[tokio::test]
 async fn j_2004_foreground_waits_for_the_dependents_that_block() {
     let mut world = world().await;

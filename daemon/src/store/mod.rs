@@ -521,12 +521,13 @@ impl Store {
         self.inner.readers.gone_or_going(objects).await
     }
 
-    /// Objects of any kind with an owner reference to this uid.
+    /// A page of the objects of any kind with an owner reference to this uid, and its end, after which the next page begins; the first
+    /// begins after 0.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn dependents(&self, owner_uid: &str) -> Result<Vec<Stored>, Error> {
-        self.inner.readers.dependents(owner_uid).await
+    pub async fn dependents(&self, owner_uid: &str, after: i64, max: usize) -> Result<(Vec<Stored>, i64), Error> {
+        self.inner.readers.dependents(owner_uid, after, max).await
     }
 
     /// Keys of a kind that are not finished, or carry the tracking finalizer, or are being deleted: what a resync must look at.

@@ -42,9 +42,9 @@ pub(super) const GET_BY_UID: &str = "\
     WHERE o.kind = ?1 AND o.uid = ?2";
 
 pub(super) const DEPENDENTS: &str = "\
-    SELECT o.kind, o.namespace, o.name, o.revision, v.body \
+    SELECT o.kind, o.namespace, o.name, o.revision, v.body, o.id \
     FROM owners w CROSS JOIN objects o ON o.id = w.object JOIN versions v ON v.revision = o.revision \
-    WHERE w.owner_uid = ?1 ORDER BY o.id";
+    WHERE w.owner_uid = ?1 AND w.object > ?2 ORDER BY w.object LIMIT ?3";
 
 /// Keys of a kind that are being deleted. The first condition is that of the index `objects_active`, word for word (I-5).
 const DELETING: &str = "\
@@ -226,10 +226,19 @@ impl Readers {
         Ok(places.into_iter().filter_map(|place| usize::try_from(place).ok()).collect())
     }
 
-    pub(super) async fn dependents(&self, owner_uid: &str) -> Result<Vec<Stored>, Error> {
-        let rows = sqlx::query(DEPENDENTS).bind(owner_uid).fetch_all(&self.pool).await;
-        let objects = rows.and_then(|rows| rows.iter().map(|row| stored(row, 0)).collect());
-        objects.map_err(|error| self.error(error))
+    pub(super) async fn dependents(
+        &self,
+        owner_uid: &str,
+        after: i64,
+        max: usize,
+    ) -> Result<(Vec<Stored>, i64), Error> {
+        let query = sqlx::query(DEPENDENTS).bind(owner_uid).bind(after).bind(clamp(max));
+        let read = async {
+            let rows = query.fetch_all(&self.pool).await?;
+            let last = rows.last().map_or(Ok(after), |row| row.try_get(5))?;
+            Ok((rows.iter().map(|row| stored(row, 0)).collect::<Result<_, _>>()?, last))
+        };
+        read.await.map_err(|error| self.error(error))
     }
 
     pub(super) async fn active(&self, kind: Kind) -> Result<Vec<Key>, Error> {

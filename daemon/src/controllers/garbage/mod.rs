@@ -104,13 +104,12 @@ impl Garbage {
         })
     }
 
-    /// How each owner that these dependents name stands; `known` is the one that this look is about.
-    async fn states(
+    /// Finds out how each owner that these dependents name stands.
+    async fn learn(
         &self,
-        known: (&OwnerKey, OwnerState),
+        states: &mut BTreeMap<OwnerKey, OwnerState>,
         dependents: &[(Meta, Stored)],
-    ) -> Result<BTreeMap<OwnerKey, OwnerState>, Error> {
-        let mut states = BTreeMap::from([(known.0.clone(), known.1)]);
+    ) -> Result<(), Error> {
         for (meta, dependent) in dependents {
             for owner in owner_keys(&dependent.key.namespace, &meta.owner_references) {
                 if let Entry::Vacant(entry) = states.entry(owner) {
@@ -119,26 +118,71 @@ impl Garbage {
                 }
             }
         }
-        Ok(states)
+        Ok(())
     }
 
-    /// Does with an owner's dependents what its state asks for, and lets it go when they are done.
+    /// A page of an owner's dependents with their metadata, and its end.
+    async fn page(&self, uid: &str, after: i64) -> Result<(Vec<(Meta, Stored)>, i64), Error> {
+        let (page, last) = self.store.dependents(uid, after, CHUNK).await?;
+        let read = |dependent: Stored| Ok((Meta::read(&dependent)?, dependent));
+        Ok((page.into_iter().map(read).collect::<Result<_, Error>>()?, last))
+    }
+
+    /// The metadata of all dependents of an object.
+    async fn dependents(&self, uid: &str) -> Result<Vec<(Meta, Key)>, Error> {
+        let (mut all, mut after) = (Vec::new(), 0);
+        loop {
+            let (page, last) = self.page(uid, after).await?;
+            let is_last = page.len() < CHUNK;
+            all.extend(page.into_iter().map(|(meta, dependent)| (meta, dependent.key)));
+            if is_last {
+                return Ok(all);
+            }
+            after = last;
+        }
+    }
+
+    /// Does with an owner's dependents what its state asks for, page by page, and lets it go when they are done.
     async fn collect(&self, owner: &OwnerKey, now: Now) -> Result<(), Error> {
         let (state, stored) = self.state(owner).await?;
         if state == OwnerState::Live {
             return Ok(());
         }
-        let dependents = self
-            .store
-            .dependents(&owner.uid)
-            .await?
-            .into_iter()
-            .map(|dependent| Ok((Meta::read(&dependent)?, dependent)))
-            .collect::<Result<Vec<_>, Error>>()?;
-        let states = self.states((owner, state), &dependents).await?;
+        let mut states = BTreeMap::from([(owner.clone(), state)]);
+        let (mut blocking, mut after) = (0, 0);
+        loop {
+            let (page, last) = self.page(&owner.uid, after).await?;
+            self.learn(&mut states, &page).await?;
+            blocking += self.collect_page(owner, &states, &page, now).await?;
+            if page.len() < CHUNK {
+                break;
+            }
+            after = last;
+        }
+        let (Some(stored), 0) = (stored, blocking) else { return Ok(()) };
+        let finalizer = match state {
+            OwnerState::Foreground => FOREGROUND,
+            OwnerState::Orphan => ORPHAN,
+            OwnerState::Live | OwnerState::Absent => return Ok(()),
+        };
+        let old = stored.object()?;
+        let mut new = old.clone();
+        edit::remove_finalizer(&mut new, finalizer);
+        edit::commit(&self.store, edit::update(&stored, &old, new).into_iter().collect()).await?;
+        Ok(())
+    }
+
+    /// Does it with some of them. Answers for how many the owner has to wait.
+    async fn collect_page(
+        &self,
+        owner: &OwnerKey,
+        states: &BTreeMap<OwnerKey, OwnerState>,
+        dependents: &[(Meta, Stored)],
+        now: Now,
+    ) -> Result<usize, Error> {
         let mut edits = Vec::new();
         let mut blocking = 0;
-        for (meta, dependent) in &dependents {
+        for (meta, dependent) in dependents {
             let mut fate = decide(meta, |reference| {
                 owner_keys(&dependent.key.namespace, std::slice::from_ref(reference))
                     .first()
@@ -147,9 +191,8 @@ impl Garbage {
                     .unwrap_or(OwnerState::Live)
             });
             if fate == (Fate::Delete { foreground: true }) {
-                let own = self.store.dependents(&meta.uid).await?;
-                let own = own.iter().map(Meta::read).collect::<Result<Vec<_>, Error>>()?;
-                fate = decide_foreground(meta, own.iter());
+                let own = self.dependents(&meta.uid).await?;
+                fate = decide_foreground(meta, own.iter().map(|(meta, _)| meta));
             }
             let edit = edit_dependent(dependent, meta, &fate, now)?;
             // Removed, or no longer its dependent: it does not block any more.
@@ -167,17 +210,7 @@ impl Garbage {
             debug!(kind = owner.key.kind.as_str(), name = owner.key.name, dependents = edits.len(), "collecting");
         }
         edit::commit(&self.store, edits).await?;
-        let (Some(stored), 0) = (stored, blocking) else { return Ok(()) };
-        let finalizer = match state {
-            OwnerState::Foreground => FOREGROUND,
-            OwnerState::Orphan => ORPHAN,
-            OwnerState::Live | OwnerState::Absent => return Ok(()),
-        };
-        let old = stored.object()?;
-        let mut new = old.clone();
-        edit::remove_finalizer(&mut new, finalizer);
-        edit::commit(&self.store, edit::update(&stored, &old, new).into_iter().collect()).await?;
-        Ok(())
+        Ok(blocking)
     }
 
     /// Collects the dependents of all owners that are gone.
@@ -188,11 +221,9 @@ impl Garbage {
             for uid in &uids {
                 // Which owner it was only its dependents know.
                 let mut owners = BTreeSet::new();
-                for dependent in self.store.dependents(uid).await? {
-                    let references = Meta::read(&dependent)?.owner_references;
-                    owners.extend(
-                        owner_keys(&dependent.key.namespace, &references).into_iter().filter(|one| one.uid == *uid),
-                    );
+                for (meta, key) in self.dependents(uid).await? {
+                    let named = owner_keys(&key.namespace, &meta.owner_references);
+                    owners.extend(named.into_iter().filter(|one| one.uid == *uid));
                 }
                 for owner in owners {
                     self.collect(&owner, now).await?;

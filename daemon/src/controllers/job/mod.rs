@@ -18,7 +18,7 @@ use jobd_api::{
 use k8s_openapi::api::{batch::v1::Job, core::v1};
 use tracing::debug;
 
-use super::edit;
+use super::{edit, listing::CHUNK};
 use crate::{
     driver::{Controller, Error, Next, Own},
     recorder::Recorder,
@@ -406,7 +406,18 @@ impl Controller for JobController {
                 let pod = self.store.get(&store::Key::new(Kind::Pod, namespace, name)).await?;
                 self.release_abandoned(pod).await?;
             }
-            Key::PodsOf { uid } => self.release_abandoned(self.store.dependents(uid).await?).await?,
+            Key::PodsOf { uid } => {
+                let mut after = 0;
+                loop {
+                    let (pods, last) = self.store.dependents(uid, after, CHUNK).await?;
+                    let is_last = pods.len() < CHUNK;
+                    self.release_abandoned(pods).await?;
+                    if is_last {
+                        break;
+                    }
+                    after = last;
+                }
+            }
         }
         Ok(Next::Idle)
     }

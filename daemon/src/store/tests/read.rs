@@ -285,7 +285,7 @@ async fn questions_are_answered_from_their_index() {
     check(reader::VERSIONS.to_owned(), &["v USING INTEGER PRIMARY KEY (rowid=?)"], &scans).await;
     check(reader::CHANGES_OF_KIND.to_owned(), &["versions_by_kind (kind=? AND revision>? AND revision<?)"], &scans)
         .await;
-    check(reader::DEPENDENTS.to_owned(), &["owners_by_owner (owner_uid=?)"], &scans).await;
+    check(reader::DEPENDENTS.to_owned(), &["owners_by_owner (owner_uid=? AND object>?)"], &scans).await;
     check(reader::GET_BY_UID.to_owned(), &["objects_by_uid (kind=? AND uid=?)"], &scans).await;
     check(commit::SELECT_CURRENT.to_owned(), &["objects_by_key (kind=? AND namespace=? AND name=?)"], &scans).await;
     check(attempts::SELECT_OPEN.to_owned(), &["attempts_open"], &["SCAN attempts USING PRIMARY"]).await;

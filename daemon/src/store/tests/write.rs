@@ -167,7 +167,7 @@ async fn labels_and_owners_follow_the_object() {
         let labels = vec![(label.0.to_owned(), label.1.to_owned())];
         let query = ListQuery { labels, ..ListQuery::all(Kind::ConfigMap, 10) };
         assert_eq!(render(&store.list(&query).await.unwrap().items), want, "{label:?}");
-        assert_eq!(render(&store.dependents(owner).await.unwrap()), want, "{owner}");
+        assert_eq!(render(&store.dependents(owner, 0, 10).await.unwrap().0), want, "{owner}");
     };
     commit(&store, vec![put_indexed(&a, "1", with(&[("app", "x"), ("tier", "db")], &["o1"]))]).await;
     check(("app", "x"), "o1", "a@1 1").await;
