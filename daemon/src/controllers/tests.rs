@@ -17,7 +17,7 @@ use super::{
 use crate::{
     engine,
     recorder::{EventSpec, EventType, Involved, Recorder, Source},
-    store::Request,
+    store::{Key, Request, Write},
     sys::Clock as _,
     testing::{World, job, owner, pod},
 };
@@ -272,6 +272,29 @@ async fn w_111_a_deleted_namespace_is_emptied_and_goes() {
     world.delete(Kind::Pod, "n", "p", json!({"gracePeriodSeconds": 0})).await;
     world.settle().await;
     assert_eq!(world.names(Kind::Namespace).await, ["default"]);
+}
+
+/// The last look at the content and the end of a namespace are two things: what came between goes afterwards.
+#[tokio::test]
+async fn an_event_of_a_namespaces_last_moment_goes_with_it() {
+    let mut world = world().await;
+    let namespace = world.create(Kind::Namespace, "", json!({"metadata": {"name": "n"}})).await;
+    let pod = world.create(Kind::Pod, "n", pod("p", "0", json!({}))).await;
+    world.settle().await;
+    let recorder = Recorder::with_random("box".to_owned(), Duration::from_secs(600), world.random.clone());
+    let event = EventSpec {
+        involved: Involved::of(Kind::Pod, &pod),
+        source: Source::Kubelet,
+        event_type: EventType::Normal,
+        reason: "Killing".to_owned(),
+        message: "Stopping container main".to_owned(),
+    };
+    let event = recorder.record(&event, world.clock.now()).unwrap();
+    let gone = |kind: Kind, object: &Object| Write::Delete { key: Key::of(kind, object), body: object.to_stored() };
+    let writes = vec![gone(Kind::Pod, &pod), gone(Kind::Namespace, &namespace), event];
+    world.store.write(Request { writes, ..Request::default() }).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.names(Kind::Event).await, Vec::<String>::new());
 }
 
 #[tokio::test]

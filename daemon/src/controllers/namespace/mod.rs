@@ -70,12 +70,8 @@ impl Controller for Namespaces {
 
     fn wakes(&self, change: &Change) -> Vec<String> {
         if change.key.kind == Kind::Namespace {
-            let name = &change.key.name;
-            if change.change_type == ChangeType::Deleted {
-                self.terminating().remove(name);
-                return Vec::new();
-            }
-            return if change.index.deleting { vec![name.clone()] } else { Vec::new() };
+            let is_going = change.index.deleting || change.change_type == ChangeType::Deleted;
+            return if is_going { vec![change.key.name.clone()] } else { Vec::new() };
         }
         // What is left waits for its last objects to go.
         let terminating = self.terminating();
@@ -89,6 +85,9 @@ impl Controller for Namespaces {
     async fn reconcile(&self, name: &String, now: Now) -> Result<Next, Error> {
         let key = Key::new(Kind::Namespace, "", &**name);
         let Some(stored) = self.store.get(&key).await? else {
+            // Events are written without asking whether there still is a namespace for them; those of its last moment are in nobody's way,
+            // but would be there again with a new namespace of that name.
+            self.empty(name, now).await?;
             self.terminating().remove(name);
             return Ok(Next::Idle);
         };
@@ -105,7 +104,6 @@ impl Controller for Namespaces {
             let write = Write::Delete { key: key.clone(), body: body.to_stored() };
             let guards = vec![Guard::Unchanged { key, revision: stored.revision }];
             self.store.write(Request { guards, writes: vec![write], urgent: true }).await?;
-            self.terminating().remove(name);
             info!(namespace = name, "namespace {name} is empty and gone");
         } else {
             edit::commit(&self.store, edit::update(&stored, &namespace, body).into_iter().collect()).await?;
