@@ -159,7 +159,7 @@ fn settled(seen: &One<'_>, last: Option<&Attempt>, anchors: &mut Anchors) -> Wan
         return wait(None, "others come first");
     }
     if let Restart::At { at, delay } = restart::next_start(seen.part.attempts, seen.now.wall) {
-        let due = anchors.boot(at, seen.now);
+        let due = anchors.boot_within(at, delay, seen.now);
         if seen.now.boot < due {
             return back_off(seen, delay, due);
         }

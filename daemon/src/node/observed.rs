@@ -378,10 +378,15 @@ pub struct Anchors(BTreeMap<Timestamp, Duration>);
 impl Anchors {
     /// The boot time at which this wall time comes.
     pub fn boot(&mut self, wall: Timestamp, now: Now) -> Duration {
+        self.boot_within(wall, Duration::MAX, now)
+    }
+
+    /// The same for a time that cannot be further ahead than this, whatever the wall clock says: it was set back.
+    pub fn boot_within(&mut self, wall: Timestamp, most: Duration, now: Now) -> Duration {
         *self.0.entry(wall).or_insert_with(|| {
             let ahead = wall.duration_since(now.wall);
             match Duration::try_from(ahead) {
-                Ok(ahead) => now.boot.saturating_add(ahead),
+                Ok(ahead) => now.boot.saturating_add(ahead.min(most)),
                 Err(_) => now.boot.saturating_sub(ahead.unsigned_abs()),
             }
         })

@@ -113,9 +113,13 @@ impl Case {
     }
 
     fn look(&self) -> Decision {
+        self.look_when(i64::from(self.seconds), &mut Anchors::default())
+    }
+
+    /// The same while the wall clock shows these seconds.
+    fn look_when(&self, wall: i64, anchors: &mut Anchors) -> Decision {
         let pod = pod(self.pod.clone());
-        let boot = Duration::from_secs(u64::from(self.seconds));
-        let now = Now { wall: at(i64::from(self.seconds)), boot };
+        let now = Now { wall: at(wall), boot: Duration::from_secs(u64::from(self.seconds)) };
         let pod_spec = pod.spec.as_ref().unwrap();
         let part = Part {
             role: Role::Main,
@@ -128,7 +132,7 @@ impl Case {
         };
         let Self { container, history, memory, .. } = self;
         let members = [Member { part, container, history, memory }];
-        decide(&Observed { pod: &pod, members: &members, node: &facts(), now }, &mut Anchors::default())
+        decide(&Observed { pod: &pod, members: &members, node: &facts(), now }, anchors)
     }
 
     /// The situation after the status was written that is wanted first.
@@ -449,25 +453,49 @@ fn a_pod_that_is_too_old_fails_j2560() {
     check(away(60), "wait until 65");
 }
 
+/// A container that has failed so often, always at 100.
+fn failed(count: u32, seconds: u32) -> Case {
+    case(None).with(|c| {
+        c.pod = json!({"spec": {"restartPolicy": "OnFailure"}});
+        c.seconds = seconds;
+        c.attempts = (0..count)
+            .map(|number| Attempt {
+                exit: Some(Exit { finished_at: Some(at(100)), ..exit(1) }),
+                created_at: at(100),
+                ..attempt(number, AttemptState::Ended)
+            })
+            .collect();
+    })
+}
+
 #[test]
 fn a_failed_container_restarts_after_its_back_off_j2520() {
-    let failed = |count: u32, seconds: u32| {
-        case(None).with(|c| {
-            c.pod = json!({"spec": {"restartPolicy": "OnFailure"}});
-            c.seconds = seconds;
-            c.attempts = (0..count)
-                .map(|number| Attempt {
-                    exit: Some(Exit { finished_at: Some(at(100)), ..exit(1) }),
-                    created_at: at(100),
-                    ..attempt(number, AttemptState::Ended)
-                })
-                .collect();
-        })
-    };
     check(failed(1, 100), "volumes");
     check(failed(2, 100), "commit Running waiting CrashLoopBackOff");
     check(failed(2, 110), "volumes");
     check(failed(2, 110).with(|c| prepared(&mut c.memory)), "commit Running 2=Creating");
+}
+
+/// I-10, J-2520: neither while the container waits nor just before that.
+#[test]
+fn a_clock_that_is_set_neither_ends_nor_stretches_a_back_off() {
+    for first in [100, 100_000, -100_000] {
+        let mut anchors = Anchors::default();
+        let waits = failed(2, 100).after_commit();
+        let until = |case: &Case, wall: i64, anchors: &mut Anchors| render(&case.look_when(wall, anchors).action);
+        let now = until(&waits, first, &mut anchors);
+        if first > 110 {
+            // A daemon that starts just now has only the wall clock to go by.
+            assert_eq!(now, "volumes");
+            continue;
+        }
+        assert_eq!(now, "wait until 110", "{first}");
+        for later in [100, 100_000, -100_000] {
+            assert_eq!(until(&waits, later, &mut anchors), "wait until 110", "{first} {later}");
+        }
+        let over = Case { seconds: 110, ..waits };
+        assert_eq!(until(&over, -100_000, &mut anchors), "volumes");
+    }
 }
 
 #[test]
