@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     metrics::controllers as metrics,
-    store::{Change, ChangeType, Revision, Store},
+    store::{self, Change, ChangeType, Revision, Store},
     sys::{Clock, Now, Stopwatch},
 };
 
@@ -98,14 +98,25 @@ pub(super) trait Loop: Send + Sync {
 }
 
 /// When to look for due objects of the controller's kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Due {
     /// At once: nothing is known yet, or the clock jumped.
     Unknown,
     /// At this wall time; none: nothing is due.
     At(Option<Timestamp>),
-    /// The last look found more than could be woken at once: look again at this time since boot.
-    More(Duration),
+    /// The last look found more than could be woken at once.
+    More(More),
+}
+
+/// What follows a look at due objects that found as many as it may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct More {
+    /// When to look again, since boot.
+    at: Duration,
+    /// How many are looked for then.
+    max: usize,
+    /// The first that was due.
+    first: store::Key,
 }
 
 pub(super) struct Slot<C: Controller> {
@@ -146,33 +157,44 @@ impl<C: Controller> Slot<C> {
 
     async fn look_for_due(&self, now: Now) -> Result<(), Error> {
         let Some(kind) = C::DUE else { return Ok(()) };
-        let is_time = match self.due().0 {
-            Due::Unknown => true,
-            Due::At(at) => at.is_some_and(|at| at <= now.wall),
-            Due::More(at) => at <= now.boot,
+        let (is_time, before) = match &self.due().0 {
+            Due::Unknown => (true, None),
+            Due::At(at) => (at.is_some_and(|at| at <= now.wall), None),
+            Due::More(more) => (more.at <= now.boot, Some(more.clone())),
         };
         if !is_time {
             return Ok(());
         }
+        let max = before.as_ref().map_or(DUE_MAX, |before| before.max);
         // What is written while the store reads moves the alarm itself, so it must be off before.
         *self.due() = (Due::At(None), Some(now.wall));
-        let (objects, next) = match self.store.due_keys(kind, now.wall, DUE_MAX).await {
+        let (objects, next) = match self.store.due_keys(kind, now.wall, max).await {
             Ok(found) => found,
             Err(error) => {
                 self.due().0 = Due::Unknown;
                 return Err(error.into());
             }
         };
+        let is_full = objects.len() >= max;
         {
             let mut queue = self.queue();
             for key in objects.iter().filter_map(|object| self.controller.due_key(object)) {
                 queue.wake_unless_backing_off(key);
             }
         }
-        if objects.len() >= DUE_MAX {
-            self.due().0 = Due::More(now.boot + DUE_AGAIN);
-        } else if let Some(next) = next {
-            self.due_by(next);
+        match objects.into_iter().next() {
+            Some(first) if is_full => {
+                // What is due and stays so, though it was looked at (the clock was set, or it fails), must neither hide what comes
+                // behind it nor be looked at for ever.
+                let is_stuck = before.is_some_and(|before| before.first == first);
+                let max = if is_stuck { max.saturating_mul(2) } else { DUE_MAX };
+                self.due().0 = Due::More(More { at: now.boot + DUE_AGAIN, max, first });
+            }
+            Some(_) | None => {
+                if let Some(next) = next {
+                    self.due_by(next);
+                }
+            }
         }
         Ok(())
     }
@@ -280,10 +302,10 @@ impl<C: Controller> Loop for Slot<C> {
 
     fn deadline(&self) -> Deadline {
         let mut deadline = Deadline { boot: self.queue().next_timer(), wall: None };
-        match self.due().0 {
+        match &self.due().0 {
             Due::Unknown => deadline.boot = Some(Duration::from_nanos(1)),
-            Due::At(at) => deadline.wall = at,
-            Due::More(at) => deadline.add_boot(Some(at)),
+            Due::At(at) => deadline.wall = *at,
+            Due::More(more) => deadline.add_boot(Some(more.at)),
         }
         deadline
     }

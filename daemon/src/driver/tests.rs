@@ -154,6 +154,39 @@ async fn due_objects_wake_at_their_time_and_cost_no_timer_each() {
     assert_eq!(runs(&seen), ["due sooner", "due later"], "both are still due after the clock was set");
 }
 
+/// I-10, I-11: after a jump of the clock much may be due by the wall clock for which it is too early.
+#[tokio::test]
+async fn many_that_stay_due_are_each_looked_at_and_then_left_alone() {
+    const COUNT: usize = 700;
+    let mut world = World::new().await;
+    let due_at = Some(world.clock.now().wall);
+    let writes = (0..COUNT).map(|number| {
+        let key = Key::new(Kind::ConfigMap, "default", format!("m{number:03}"));
+        let index = jobd_api::index::Index { uid: key.name.clone(), due_at, ..Default::default() };
+        Write::Put { key, index, body: "{}".to_owned() }
+    });
+    world.store.write(Request { writes: writes.collect(), ..Request::default() }).await.unwrap();
+    let probe = Probe::default();
+    let seen = Arc::clone(&probe.runs);
+    world.driver.add(probe);
+    let mut ran = std::collections::BTreeMap::<String, usize>::new();
+    for _ in 0..10 {
+        world.settle().await;
+        for key in runs(&seen) {
+            *ran.entry(key).or_default() += 1;
+        }
+        world.clock.advance(Duration::from_millis(20));
+    }
+    assert_eq!(ran.keys().filter(|key| key.starts_with("due ")).count(), COUNT);
+    assert!(ran.values().all(|times| *times <= 4), "{ran:?}");
+    // Only the next resync is.
+    let Deadline { boot, wall } = world.settle().await;
+    assert!(
+        wall.is_none() && boot.is_none_or(|at| at > world.clock.now().boot + RESYNC_EVERY / 2),
+        "{boot:?} {wall:?}"
+    );
+}
+
 #[tokio::test]
 async fn idle_means_that_nothing_is_due() {
     let mut world = World::new().await;
