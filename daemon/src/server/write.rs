@@ -10,6 +10,7 @@ use jobd_api::{
     status::Status,
     write::{self, Context, Part, Prepared, Updated},
 };
+use serde_json::json;
 
 use super::{
     Call, body, negotiate::Scope, path::Sub, query::parse_include_object, respond, selection::is_stored_shape,
@@ -65,6 +66,7 @@ async fn insert_new(call: &Call, options: &Options, body: Object, warnings: Vec<
                 return Ok(answer(call, options, StatusCode::CREATED, prepared.object, revision, &warnings));
             }
             Err(Error::AlreadyExists { .. }) if generated && attempt < NAMES_MAX => {}
+            Err(Error::AlreadyExists { key }) => return Err(taken(call, &key, generated).await),
             Err(failure) => {
                 let name = prepared.object.name();
                 return Err(super::error::of_store(resource, name, failure));
@@ -72,6 +74,24 @@ async fn insert_new(call: &Call, options: &Options, body: Object, warnings: Vec<
         }
     }
     Err(Status::internal("no name was tried"))
+}
+
+/// The answer to a name that is taken: one that is about to be free says so, and another generated one may be free.
+async fn taken(call: &Call, key: &Key, generated: bool) -> Status {
+    let mut status = Status::already_exists(call.target.resource, &key.name);
+    if generated {
+        status.message += ", the server was not able to generate a unique name for the object";
+        status.retry_after = Some(1);
+        if let Some(details) = &mut status.details {
+            details["retryAfterSeconds"] = json!(1);
+        }
+    }
+    // Gone by now, or not to be read: then the name alone is told.
+    let stored = call.app.store.get(key).await.ok().flatten().and_then(|stored| stored.object().ok());
+    if stored.is_some_and(|object| object.get(&["metadata", "deletionTimestamp"]).is_some()) {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    status
 }
 
 fn prepare_new(call: &Call, body: Object) -> Result<Prepared, Status> {

@@ -134,6 +134,16 @@ impl Client {
         client
     }
 
+    /// Another server on the same store; all of these draw the same names.
+    pub(super) fn twin(&self) -> Self {
+        let clock = Arc::clone(&self.clock);
+        let random = Arc::new(SharedRandom::seeded(2));
+        let app = App::new(self.app.store.clone(), Arc::new(EchoStreams), Arc::<JumpClock>::clone(&clock), random);
+        let app = Arc::new(app);
+        let router = router(Arc::clone(&app), Access::Socket);
+        Self { app, clock, router, directory: tempfile::tempdir().unwrap() }
+    }
+
     pub(super) async fn request(
         &self,
         method: &str,

@@ -93,13 +93,40 @@ async fn takes_yaml_w21() {
     assert_eq!(made["data"], json!({"k": "v"}));
 }
 
+/// J-306: eight names are tried, then the collision is the client's.
 #[tokio::test]
 async fn generates_names_and_tries_again_on_collisions_w53() {
     let client = Client::new().await;
+    let (first, second) = (client.twin(), client.twin());
     let body = json!({"metadata": {"generateName": "g-"}});
-    let one = client.post(MAPS, &body).await.ok(201)["metadata"]["name"].as_str().unwrap().to_owned();
-    let two = client.post(MAPS, &body).await.ok(201)["metadata"]["name"].as_str().unwrap().to_owned();
-    assert!(one.starts_with("g-") && one.len() == 7 && one != two, "{one} {two}");
+    let name = |made: Value| made["metadata"]["name"].as_str().unwrap().to_owned();
+    let mut taken = Vec::new();
+    for _ in 0..9 {
+        taken.push(name(first.post(MAPS, &body).await.ok(201)));
+    }
+    assert!(taken[0].starts_with("g-") && taken[0].len() == 7 && taken[0] != taken[1], "{taken:?}");
+    let refused = second.post(MAPS, &body).await;
+    assert_eq!(
+        refused.refusal(),
+        format!(
+            "409 configmaps \"{}\" already exists, the server was not able to generate a unique name for the object",
+            taken[7]
+        )
+    );
+    assert_eq!((refused.header("retry-after"), &refused.json()["details"]["retryAfterSeconds"]), ("1", &json!(1)));
+    let free = name(second.post(MAPS, &body).await.ok(201));
+    assert!(!taken.contains(&free), "the ninth was taken too, the tenth is free");
+}
+
+#[tokio::test]
+async fn a_name_that_is_about_to_be_free_says_so() {
+    let client = Client::new().await;
+    let held = json!({"metadata": {"name": "m", "finalizers": ["example.com/held"]}});
+    client.post(MAPS, &held).await.ok(201);
+    assert_eq!(client.post(MAPS, &held).await.refusal(), "409 configmaps \"m\" already exists");
+    client.delete(&format!("{MAPS}/m")).await.ok(200);
+    let refused = client.post(MAPS, &held).await.refusal();
+    assert_eq!(refused, "409 object is being deleted: configmaps \"m\" already exists");
 }
 
 #[tokio::test]
