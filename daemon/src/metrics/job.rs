@@ -1,6 +1,10 @@
 //! The Job controller's series (jobs.md section 23), with upstream's names, labels and buckets. Recorded once per committed look.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus::{HistogramVec, IntCounterVec};
 
@@ -42,6 +46,10 @@ static EXTERNAL: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Jobs that another controller manages";
     counters("job_controller_jobs_by_external_controller_total", help, &["controller_name"])
 });
+
+/// Names are the clients' to choose: beyond so many they share one series, else memory would grow with them.
+const MANAGERS_MAX: usize = 100;
+static MANAGERS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// What a look was mostly about (J-2301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,5 +197,24 @@ pub fn tracked(event: Finalizer) {
 
 /// A job for somebody else's controller was created.
 pub fn left_to(controller: &str) {
-    EXTERNAL.with_label_values(&[controller]).inc();
+    let mut managers = MANAGERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if managers.len() < MANAGERS_MAX && !managers.contains(controller) {
+        managers.insert(controller.to_owned());
+    }
+    EXTERNAL.with_label_values(&[if managers.contains(controller) { controller } else { "others" }]).inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn managers_beyond_a_number_share_a_series() {
+        for number in 0..MANAGERS_MAX + 5 {
+            left_to(&format!("example.com/m{number}"));
+        }
+        let count = |name: &str| EXTERNAL.with_label_values(&[name]).get();
+        assert_eq!(count("example.com/m0"), 1);
+        assert!(count("others") >= 5);
+    }
 }
