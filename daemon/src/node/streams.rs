@@ -1,4 +1,4 @@
-//! The bridge from the API server to running containers: logs now; exec, attach and port-forward come with later work.
+//! The bridge from the API server to containers: the one thing that it may ask of the node is their logs.
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};

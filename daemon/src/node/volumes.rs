@@ -258,12 +258,12 @@ fn files_of(pod: &Pod, volume: &Volume, sources: &Sources, node: &NodeFacts) -> 
     let mut files = Vec::new();
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
-        let data = config_map(pod, sources, &source.name, source.optional)?;
+        let data = config_map(sources, &source.name, source.optional)?;
         keys(&mut files, data, source.items.as_deref(), mode, source.optional)?;
     } else if let Some(source) = &volume.secret {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         let name = source.secret_name.clone().unwrap_or_default();
-        let data = secret(pod, sources, &name, source.optional)?;
+        let data = secret(sources, &name, source.optional)?;
         keys(&mut files, data, source.items.as_deref(), mode, source.optional)?;
     } else if let Some(source) = &volume.downward_api {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
@@ -286,11 +286,11 @@ fn projected(
     let mode = projected.default_mode.unwrap_or(DEFAULT_MODE);
     for source in projected.sources.iter().flatten() {
         if let Some(map) = &source.config_map {
-            let data = config_map(pod, sources, &map.name, map.optional)?;
+            let data = config_map(sources, &map.name, map.optional)?;
             keys(files, data, map.items.as_deref(), mode, map.optional)?;
         }
         if let Some(of) = &source.secret {
-            let data = secret(pod, sources, &of.name, of.optional)?;
+            let data = secret(sources, &of.name, of.optional)?;
             keys(files, data, of.items.as_deref(), mode, of.optional)?;
         }
         if let Some(api) = &source.downward_api {
@@ -303,52 +303,53 @@ fn projected(
     Ok(())
 }
 
-type Data = BTreeMap<String, Vec<u8>>;
+/// What an object has for the files of a volume, and what is said of a key that it has not.
+struct Data {
+    values: BTreeMap<String, Vec<u8>>,
+    lacking: &'static str,
+}
 
-fn config_map(pod: &Pod, sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
-    let Some(map) = sources.config_maps.get(name) else {
-        return absent("configmap", pod, name, optional);
-    };
+fn config_map(sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    let lacking = "configmap references non-existent config key";
+    let Some(map) = sources.config_maps.get(name) else { return absent("configmap", name, optional, lacking) };
     let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
     let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
-    Ok(text.chain(binary).collect())
+    Ok(Data { values: text.chain(binary).collect(), lacking })
 }
 
-fn secret(pod: &Pod, sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
-    let Some(secret) = sources.secrets.get(name) else {
-        return absent("secret", pod, name, optional);
-    };
-    Ok(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect())
+fn secret(sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
+    let lacking = "references non-existent secret key";
+    let Some(secret) = sources.secrets.get(name) else { return absent("secret", name, optional, lacking) };
+    let values = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
+    Ok(Data { values, lacking })
 }
 
-fn absent(kind: &str, pod: &Pod, name: &str, optional: Option<bool>) -> Result<Data, String> {
+fn absent(kind: &str, name: &str, optional: Option<bool>, lacking: &'static str) -> Result<Data, String> {
     if optional == Some(true) {
-        return Ok(Data::new());
+        return Ok(Data { values: BTreeMap::new(), lacking });
     }
-    // The kubelet's volume errors name the object by namespace and name only for some kinds; this is the plain form.
-    let _ = pod;
     Err(format!("{kind} \"{name}\" not found"))
 }
 
 /// All keys, or those of `items` under their paths.
 fn keys(
     files: &mut Vec<File>,
-    data: Data,
+    Data { values, lacking }: Data,
     items: Option<&[KeyToPath]>,
     mode: i32,
     optional: Option<bool>,
 ) -> Result<(), String> {
     match items {
-        None | Some([]) => files.extend(data.into_iter().map(|(path, bytes)| File { path, bytes, mode })),
+        None | Some([]) => files.extend(values.into_iter().map(|(path, bytes)| File { path, bytes, mode })),
         Some(items) => {
             for item in items {
-                match data.get(&item.key) {
+                match values.get(&item.key) {
                     Some(bytes) => {
                         let mode = item.mode.unwrap_or(mode);
                         files.push(File { path: item.path.clone(), bytes: bytes.clone(), mode });
                     }
                     None if optional == Some(true) => {}
-                    None => return Err(format!("references non-existent config key: {}", item.key)),
+                    None => return Err(format!("{lacking}: {}", item.key)),
                 }
             }
         }
@@ -674,10 +675,36 @@ fn make_beneath(root: &impl std::os::fd::AsFd, relative: &Path) -> io::Result<()
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
     use super::*;
 
     fn file(path: &str, text: &str) -> File {
         File { path: path.to_owned(), bytes: text.as_bytes().to_vec(), mode: 0o640 }
+    }
+
+    /// J-2584, in the words of each kind.
+    #[test]
+    fn an_object_or_a_key_that_is_not_there_is_named() {
+        let sources = Sources {
+            config_maps: [("c".to_owned(), ConfigMap::default())].into(),
+            secrets: [("s".to_owned(), Secret::default())].into(),
+        };
+        let said = |source: &str| {
+            let volume = serde_json::from_str(&format!(r#"{{"name":"v",{source}}}"#)).unwrap();
+            files_of(&Pod::default(), &volume, &sources, &NodeFacts::default()).err().unwrap_or_default()
+        };
+        let items = r#""items":[{"key":"k","path":"p"}]"#;
+        for (source, want) in [
+            (r#""configMap":{"name":"x"}"#.to_owned(), "configmap \"x\" not found"),
+            (r#""secret":{"secretName":"x"}"#.to_owned(), "secret \"x\" not found"),
+            (r#""secret":{"secretName":"x","optional":true}"#.to_owned(), ""),
+            (format!(r#""configMap":{{"name":"c",{items}}}"#), "configmap references non-existent config key: k"),
+            (format!(r#""secret":{{"secretName":"s",{items}}}"#), "references non-existent secret key: k"),
+            (format!(r#""secret":{{"secretName":"s","optional":true,{items}}}"#), ""),
+        ] {
+            assert_eq!(said(&source), want, "{source}");
+        }
     }
 
     #[test]
