@@ -264,6 +264,7 @@ mod tests {
 
     use super::*;
 
+    /// J-1005.
     #[test]
     fn prints_the_compressed_form_of_t_3() {
         for (indexes, want) in [

@@ -18,7 +18,9 @@ const LISTS: [(&str, &str, &str); 2] = [
 /// Families whose numbers are cited and listed nowhere here: promises and faults, the wire, Docker.
 const UNLISTED: [(char, &str); 4] = [('R', "Promises"), ('F', "Faults"), ('W', "The wire"), ('D', "Docker")];
 /// Where tests are.
-const FOLDERS: [&str; 4] = ["api/src", "daemon/src", "tests/src", "tests/tests"];
+const FOLDERS: [&str; 4] = ["api/src", "daemon/src", "tests/src", END_TO_END];
+/// Where those are that run the whole daemon.
+const END_TO_END: &str = "tests/tests";
 
 /// A rule's number: its family and the number in it. `T` is a decision table of the jobs' rules.
 pub type Number = (char, u16);
@@ -68,6 +70,8 @@ pub struct Test {
 pub struct Rules {
     pub lists: Vec<List>,
     pub tests: BTreeMap<Number, BTreeSet<Test>>,
+    /// End-to-end tests that cite all listed rules from one to another. Such a test walks through many rules and asserts few.
+    pub sweeping: BTreeSet<Test>,
 }
 
 impl Rules {
@@ -83,18 +87,25 @@ impl Rules {
                 Ok(List { title, sections })
             })
             .collect::<io::Result<Vec<_>>>()?;
+        let listed: BTreeSet<char> =
+            lists.iter().flat_map(|list| numbers(&list.sections)).map(|(family, _)| family).collect();
         let mut tests: BTreeMap<Number, BTreeSet<Test>> = BTreeMap::new();
+        let mut sweeping = BTreeSet::new();
         // Not this file: its own tests are about examples.
         for (file, text) in sources(root)?.into_iter().filter(|(file, _)| file != "tests/src/rules.rs") {
             for (name, body) in find_tests(&text) {
+                let test = Test { file: file.clone(), name: name.clone() };
                 for cited in citations(&name, &body) {
+                    if cited.last.is_some() && listed.contains(&cited.number.0) && file.starts_with(END_TO_END) {
+                        sweeping.insert(test.clone());
+                    }
                     for number in expand(cited, &lists) {
-                        tests.entry(number).or_default().insert(Test { file: file.clone(), name: name.clone() });
+                        tests.entry(number).or_default().insert(test.clone());
                     }
                 }
             }
         }
-        Ok(Self { lists, tests })
+        Ok(Self { lists, tests, sweeping })
     }
 
     /// Rules that must be proved and are not: all of them but metrics and decisions taken.

@@ -59,7 +59,7 @@ fn unix_minutes(time: &Value) -> i64 {
     String::from_utf8_lossy(&output.stdout).trim().parse::<i64>().unwrap() / 60
 }
 
-/// C-604, C-901 to C-904, C-1001 to C-1004, C-1301, C-1401, C-1402.
+/// C-901, C-903, C-904, C-1003, C-1004, C-1301, C-1401, C-1402.
 #[tokio::test]
 async fn a_missed_run_becomes_a_job_that_runs_and_goes_with_its_cron_job() {
     let daemon = Daemon::start().await;

@@ -27,7 +27,7 @@ async fn reasons(client: &Client, involved: &str) -> Vec<String> {
     events.iter().map(|event| event["reason"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// J-820…J-884, J-1009, J-2201, J-2207, W-151, W-157, W-178, J-2003, R-5.
+/// J-845, J-883, J-1007, J-2003, J-2010, J-2201, J-2207, J-2512, W-151, W-157, W-178, R-5.
 #[tokio::test]
 async fn a_job_runs_a_container_and_completes_and_its_log_stays_until_it_is_deleted() {
     let daemon = Daemon::start().await;
@@ -191,7 +191,7 @@ async fn the_active_deadline_ends_a_job_that_runs_too_long() {
     assert!(reasons(&client, "slow").await.contains(&"DeadlineExceeded".to_owned()));
 }
 
-/// J-1501…J-1504: nothing runs while suspended; resuming starts it, suspending stops without counting.
+/// J-1501, J-1502, J-1503, J-2205, J-2206: nothing runs while suspended; resuming starts it, suspending stops without counting.
 #[tokio::test]
 async fn a_suspended_job_runs_when_it_is_resumed() {
     let daemon = Daemon::start().await;
@@ -281,7 +281,7 @@ async fn foreground_deletion_stops_the_pod_first() {
     .await;
 }
 
-/// J-701…J-710, J-1004, J-1005: each index runs once and knows itself.
+/// J-705, J-707, J-708, J-1005: each index runs once and knows itself.
 #[tokio::test]
 async fn an_indexed_job_runs_every_index_once() {
     let daemon = Daemon::start().await;

@@ -23,6 +23,12 @@ fn every_rule_is_proved_by_a_test() {
 }
 
 #[test]
+fn an_end_to_end_test_names_each_rule_that_it_proves() {
+    let found: Vec<String> = Rules::read(&root()).unwrap().sweeping.into_iter().map(|test| test.name).collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
 fn the_table_in_the_repository_is_the_one_of_these_tests() {
     let written = std::fs::read_to_string(root().join("RULES.md")).unwrap();
     assert!(written == Rules::read(&root()).unwrap().render(), "RULES.md is stale: run `make rules`");

@@ -41,7 +41,7 @@ async fn delete_and_wait(suite: &Suite, job: &str) {
     suite.wait_no_pods(job).await;
 }
 
-/// should run a job to completion when tasks succeed (J-842, W-22).
+/// should run a job to completion when tasks succeed (J-845, W-22).
 #[tokio::test]
 async fn tasks_succeed() {
     let suite = Suite::start("job").await;
@@ -51,7 +51,7 @@ async fn tasks_succeed() {
     assert_eq!(pods.iter().filter(|pod| pod["status"]["phase"] == "Succeeded").count(), 4, "{pods:?}");
 }
 
-/// should allow to use the pod failure policy on exit code to fail the job early (J-1105).
+/// should allow to use the pod failure policy on exit code to fail the job early (J-832).
 #[tokio::test]
 async fn failure_policy_fails_the_job_early() {
     let suite = Suite::start("job").await;
@@ -63,7 +63,7 @@ async fn failure_policy_fails_the_job_early() {
     suite.wait_condition("pod-failure-failjob", "Failed", "PodFailurePolicy").await;
 }
 
-/// should allow to use a pod failure policy to ignore failure matching on exit code (J-1102).
+/// should allow to use a pod failure policy to ignore failure matching on exit code (J-1103, J-1107).
 #[tokio::test]
 async fn failure_policy_ignores_an_exit_code() {
     let suite = Suite::start("job").await;
@@ -78,7 +78,7 @@ async fn failure_policy_ignores_an_exit_code() {
     assert!(job["status"].get("failed").is_none(), "{job}");
 }
 
-/// should allow to use a pod failure policy to ignore failure matching on DisruptionTarget condition (J-1103, W-165).
+/// should allow to use a pod failure policy to ignore failure matching on DisruptionTarget condition (J-1104, J-1107, J-2542, W-165).
 #[tokio::test]
 async fn failure_policy_ignores_evictions() {
     let suite = Suite::start("job").await;
@@ -105,7 +105,7 @@ async fn failure_policy_ignores_evictions() {
     assert!(job["status"].get("failed").is_none(), "{job}");
 }
 
-/// should not create pods when created in suspend state (J-1501).
+/// should not create pods when created in suspend state (J-1501, J-1503).
 #[tokio::test]
 async fn suspended_from_the_start() {
     let suite = Suite::start("job").await;
@@ -120,7 +120,7 @@ async fn suspended_from_the_start() {
     suite.wait_complete("suspend-true-to-false", REACHED, 4).await;
 }
 
-/// should delete pods when suspended (J-1503).
+/// should delete pods when suspended (J-846, J-904).
 #[tokio::test]
 async fn suspended_while_it_runs() {
     let suite = Suite::start("job").await;
@@ -155,7 +155,7 @@ async fn replaced_only_when_failed() {
     suite.wait("jobs/pod-recreate-failed", "replaced", |job| counts(job) == (1, 1, Some(0))).await;
 }
 
-/// should create pods for an Indexed job with completion indexes and specified hostname; and with the label (J-701…J-710).
+/// should create pods for an Indexed job with completion indexes and specified hostname; and with the label (J-706, J-707).
 #[tokio::test]
 async fn indexes_host_names_and_labels() {
     let suite = Suite::start("job").await;
@@ -172,7 +172,7 @@ async fn indexes_host_names_and_labels() {
     assert_eq!(seen, ["0", "1", "2", "3"]);
 }
 
-/// with successPolicy should succeeded when all indexes succeeded (J-1201).
+/// with successPolicy should succeeded when all indexes succeeded (J-1204).
 #[tokio::test]
 async fn success_policy_all_indexes() {
     let suite = Suite::start("job").await;
@@ -201,7 +201,7 @@ async fn success_policy_with_indexes_pending() {
     }
 }
 
-/// should execute all indexes despite some failing when using backoffLimitPerIndex (J-1001).
+/// should execute all indexes despite some failing when using backoffLimitPerIndex (J-836, J-1302, J-1308).
 #[tokio::test]
 async fn all_indexes_run_despite_failures() {
     let suite = Suite::start("job").await;
@@ -217,7 +217,7 @@ async fn all_indexes_run_despite_failures() {
     assert_eq!((&status["failed"], &status["succeeded"]), (&json!(4), &json!(2)), "{job}");
 }
 
-/// should terminate job execution when the number of failed indexes exceeds maxFailedIndexes (J-1003).
+/// should terminate job execution when the number of failed indexes exceeds maxFailedIndexes (J-835).
 #[tokio::test]
 async fn too_many_failed_indexes() {
     let suite = Suite::start("job").await;
@@ -231,7 +231,7 @@ async fn too_many_failed_indexes() {
     assert_eq!((&job["status"]["failedIndexes"], &job["status"]["failed"]), (&json!("0"), &json!(1)), "{job}");
 }
 
-/// should record the failure-count in the Pod annotation when using backoffLimitPerIndex (J-1002).
+/// should record the failure-count in the Pod annotation when using backoffLimitPerIndex (J-709, J-1301).
 #[tokio::test]
 async fn failure_counts_on_pods() {
     let suite = Suite::start("job").await;
@@ -257,7 +257,7 @@ async fn failure_counts_on_pods() {
     assert!(job["status"].get("succeeded").is_none(), "{job}");
 }
 
-/// should mark indexes as failed when the FailIndex action is matched in podFailurePolicy (J-1104).
+/// should mark indexes as failed when the FailIndex action is matched in podFailurePolicy (J-1107, J-1302).
 #[tokio::test]
 async fn fail_index_action() {
     let suite = Suite::start("job").await;
@@ -285,7 +285,7 @@ async fn deleted_with_its_pods() {
     assert_eq!(gone["reason"], "NotFound");
 }
 
-/// should run a job to completion when tasks sometimes fail and are locally restarted (J-2516).
+/// should run a job to completion when tasks sometimes fail and are locally restarted (J-2501).
 #[tokio::test]
 async fn locally_restarted() {
     let suite = Suite::start("job").await;
@@ -293,7 +293,7 @@ async fn locally_restarted() {
     suite.wait_complete("fail-once-local", REACHED, 4).await;
 }
 
-/// should run a job to completion when tasks sometimes fail and are not locally restarted (J-861, J-1204).
+/// should run a job to completion when tasks sometimes fail and are not locally restarted (J-883).
 #[tokio::test]
 async fn not_locally_restarted() {
     let suite = Suite::start("job").await;
@@ -304,7 +304,7 @@ async fn not_locally_restarted() {
     check_still(&suite.wait_complete("fail-once-non-local", REACHED, 4).await);
 }
 
-/// should fail when exceeds active deadline (J-1701).
+/// should fail when exceeds active deadline (J-834).
 #[tokio::test]
 async fn active_deadline() {
     let suite = Suite::start("job").await;
@@ -315,7 +315,7 @@ async fn active_deadline() {
     check_still(&suite.wait_condition("exceed-active-deadline", "Failed", "DeadlineExceeded").await);
 }
 
-/// should adopt matching orphans and release non-matching pods (J-601, J-603).
+/// should adopt matching orphans and release non-matching pods (J-2101, J-2102).
 #[tokio::test]
 async fn adopts_and_releases() {
     let suite = Suite::start("job").await;
@@ -356,7 +356,7 @@ async fn backoff_limit() {
     check_still(&job);
 }
 
-/// should run a job to completion with CPU requests: as many pods as the node's processors hold run at a time (J-2571).
+/// should run a job to completion with CPU requests: as many pods as the node's processors hold run at a time.
 #[tokio::test]
 async fn cpu_requests() {
     let suite = Suite::start("job").await;
@@ -375,7 +375,7 @@ async fn cpu_requests() {
     assert_eq!(pods.iter().filter(|pod| pod["status"]["phase"] == "Succeeded").count(), 12);
 }
 
-/// should apply changes to a job status (W-84…W-90, J-1009).
+/// should apply changes to a job status (W-84…W-90, J-601).
 #[tokio::test]
 async fn status_is_patched_replaced_and_read() {
     let suite = Suite::start("job").await;
@@ -468,7 +468,7 @@ async fn ready_is_counted() {
     }
 }
 
-/// should allow to delegate reconciliation to external controller (J-401).
+/// should allow to delegate reconciliation to external controller (J-1801).
 #[tokio::test]
 async fn another_controller_manages_it() {
     let suite = Suite::start("job").await;

@@ -52,7 +52,7 @@ async fn check_output(suite: &Suite, pod: &Value, lines: &[&str]) {
     suite.wait_gone(&path).await;
 }
 
-/// Pods should get a host IP; Pod Generation starts at 1 whatever the client says; QoS class (J-2505, W-49).
+/// Pods should get a host IP; Pod Generation starts at 1 whatever the client says; QoS class (J-2414, W-49).
 #[tokio::test]
 async fn addresses_generation_and_quality() {
     let suite = Suite::start("pods").await;
@@ -119,7 +119,7 @@ async fn updated_and_ended_by_a_later_deadline() {
     assert_eq!(failed["status"]["reason"], "DeadlineExceeded", "{failed}");
 }
 
-/// Pods should support pod readiness gates (J-2530).
+/// Pods should support pod readiness gates (J-2540).
 #[tokio::test]
 async fn readiness_gates() {
     let suite = Suite::start("pods").await;
@@ -278,7 +278,7 @@ async fn termination_messages() {
     }
 }
 
-/// Kubelet: prints to logs; has a terminated reason; cannot write to a read-only root; knows host aliases (J-2514).
+/// Kubelet: prints to logs; has a terminated reason; cannot write to a read-only root; knows host aliases (J-2512).
 #[tokio::test]
 async fn logs_reasons_and_the_root_filesystem() {
     let suite = Suite::start("kubelet-test").await;

@@ -84,6 +84,24 @@ async fn j_1901_a_finished_job_goes_with_its_pods_when_its_ttl_is_over_to_the_se
     assert_eq!((world.names(Kind::Job).await, world.names(Kind::Pod).await), (Vec::new(), Vec::new()));
 }
 
+#[tokio::test]
+async fn j_1902_an_expired_job_goes_after_its_pods() {
+    let mut world = world().await;
+    let job = world.create(Kind::Job, "default", job("j", Some(100))).await;
+    let metadata = json!({"ownerReferences": [owner(&job, true)]});
+    world.create(Kind::Pod, "default", pod("j-0", "0", metadata)).await;
+    bind(&world, "j-0").await;
+    world.put(Kind::Job, finished(job, "2026-01-01T12:00:00Z")).await;
+    world.settle().await;
+    world.clock.advance(Duration::from_secs(100));
+    world.settle().await;
+    let job = world.get(Kind::Job, "default", "j").await;
+    assert_eq!(job.get(&["metadata", "finalizers"]), Some(&json!(["foregroundDeletion"])));
+    stop(&world, "j-0").await;
+    world.settle().await;
+    assert_eq!((world.names(Kind::Job).await, world.names(Kind::Pod).await), (Vec::new(), Vec::new()));
+}
+
 /// I-10, J-1901, J-1904: set forward, the clock deletes nothing early, also where the due time is met before the jump is told; by the boot
 /// clock the job still goes to the second. A restart judges by the wall clock.
 #[tokio::test]

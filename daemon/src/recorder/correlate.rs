@@ -152,11 +152,13 @@ mod tests {
             .collect()
     }
 
+    /// J-2211.
     #[test]
     fn the_same_event_again_counts_up() {
         assert_eq!(story(["a", "a", "b", "a"].map(str::to_owned)), ["1", "2", "1", "3"]);
     }
 
+    /// J-2211.
     #[test]
     fn more_than_ten_differing_messages_collapse_into_one_event() {
         let got = story((0..13).map(|n| format!("message {n}")));
@@ -170,6 +172,7 @@ mod tests {
         assert_eq!(story(messages).last().map(String::as_str), Some("2"));
     }
 
+    /// J-2211.
     #[test]
     fn a_burst_of_25_per_object_and_then_one_per_300_s() {
         let got = story(std::iter::repeat_n("a".to_owned(), 25 + 300));
@@ -179,6 +182,7 @@ mod tests {
         assert_eq!(later, ["26"], "one more within the next 300 s");
     }
 
+    /// J-2211.
     #[test]
     fn the_allowance_is_per_source_and_object() {
         let mut correlator = Correlator::new();
@@ -195,6 +199,7 @@ mod tests {
         assert!(correlator.correlate(&other, now).is_some());
     }
 
+    /// J-2211.
     #[test]
     fn a_series_ends_after_ten_quiet_minutes() {
         let mut correlator = Correlator::new();

@@ -279,6 +279,7 @@ mod tests {
         }
     }
 
+    /// J-2211.
     #[test]
     fn an_event_looks_as_upstreams_and_expires() {
         let (key, index, object) = put(recorder().record(&spec("BackoffLimitExceeded", "reached the limit"), now(0)));
@@ -303,6 +304,7 @@ mod tests {
         }
     }
 
+    /// J-2211.
     #[test]
     fn a_repeat_is_the_same_object_with_a_higher_count() {
         let recorder = recorder();

@@ -52,6 +52,7 @@ mod tests {
         json!({"apiVersion": api_version, "kind": kind, "name": "x", "uid": "u", "controller": controller})
     }
 
+    /// J-2009.
     #[test]
     fn a_finalizer_goes_when_nobody_will_count_its_pod() {
         let ours = || owner("batch/v1", "Job", true);

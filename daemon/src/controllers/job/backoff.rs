@@ -104,6 +104,7 @@ mod tests {
         }
     }
 
+    /// J-860, J-861.
     #[test]
     fn record_and_remaining_delay_follow_t1() {
         check((0, None), &[], &[100], 100, (1, Some(100)), 10);
@@ -121,6 +122,7 @@ mod tests {
         check((9, Some(100)), &[], &[1000], 1000, (10, Some(1000)), 600);
     }
 
+    /// J-861, J-2708.
     #[test]
     fn delay_doubles_up_to_ten_minutes() {
         let delays: Vec<i64> = (0..9).map(|n| delay(n).as_secs()).collect();

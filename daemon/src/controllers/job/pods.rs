@@ -144,6 +144,7 @@ mod tests {
         }
     }
 
+    /// J-704, J-705.
     #[test]
     fn name_bases_follow_t15() {
         let a = |count: usize| "a".repeat(count);
@@ -156,6 +157,7 @@ mod tests {
         assert_eq!(generate_name(&a(60), Some(7)), a(55) + "-7-");
     }
 
+    /// J-706, J-707, J-708, J-709.
     #[test]
     fn an_indexed_pod_knows_its_index_in_every_way() {
         let failures = Failures { counted: 2, ignored: 0 };
@@ -168,12 +170,23 @@ mod tests {
         let spec = pod.spec.unwrap();
         assert_eq!(spec.hostname.as_deref(), Some("pi-3"));
         let env = |container: &Container| container.env.clone().unwrap();
-        assert_eq!(env(&spec.containers[0])[0].name, COMPLETION_INDEX_ENV);
+        let added = &env(&spec.containers[0])[0];
+        let field = added.value_from.as_ref().unwrap().field_ref.as_ref().unwrap();
+        assert_eq!((added.name.as_str(), field.api_version.as_deref()), (COMPLETION_INDEX_ENV, Some("v1")));
+        assert_eq!(field.field_path, "metadata.labels['batch.kubernetes.io/job-completion-index']");
         assert_eq!(env(&spec.init_containers.unwrap()[0]).len(), 1);
         assert_eq!(env(&spec.containers[1])[0].value.as_deref(), Some("mine"));
         assert_eq!(env(&spec.containers[1]).len(), 1);
+        let annotations = |failures| {
+            let pod = build(&job("pi"), &NewPod { index: Some(0), failures });
+            let annotations = pod.metadata.annotations.unwrap();
+            [FAILURE_COUNT, IGNORED_FAILURE_COUNT].map(|key| annotations.get(key).cloned().unwrap_or_default())
+        };
+        assert_eq!(annotations(Some(Failures { counted: 0, ignored: 3 })), ["0", "3"]);
+        assert_eq!(annotations(None), ["", ""]);
     }
 
+    /// J-701, J-702, J-703.
     #[test]
     fn a_plain_pod_is_the_template_owned_and_tracked() {
         let pod = build(&job("pi"), &NewPod { index: None, failures: None });
@@ -181,8 +194,16 @@ mod tests {
         assert_eq!(pod.metadata.generate_name.as_deref(), Some("pi-"));
         assert_eq!(pod.metadata.namespace.as_deref(), Some("ns"));
         assert_eq!(pod.metadata.finalizers.unwrap(), ["example.com/mine", TRACKING_FINALIZER]);
-        let owner = &pod.metadata.owner_references.unwrap()[0];
-        assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller), ("Job", "u-1", Some(true)));
+        assert_eq!(pod.metadata.labels.unwrap()["a"], "b");
+        let reference = OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            name: "pi".to_owned(),
+            uid: "u-1".to_owned(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        };
+        assert_eq!(pod.metadata.owner_references.unwrap(), [reference]);
         let spec = pod.spec.unwrap();
         assert_eq!(spec.hostname.as_deref(), Some("template"));
         assert_eq!(spec.containers[0].env, None);

@@ -47,6 +47,7 @@ mod tests {
         assert_eq!(first_met(&SuccessPolicy { rules }, &Indexes::parse_stored(succeeded, 10), 10), want);
     }
 
+    /// J-1201, J-1202.
     #[test]
     fn rules_follow_t5() {
         check(&["0-2;-"], "0,1,2,4", Some(0));

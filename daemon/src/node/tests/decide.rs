@@ -350,6 +350,30 @@ fn an_exit_becomes_the_pods_end_j2512() {
     check(ended(137).with(|c| c.history.killed_by_stranger = true), "commit Failed 0=Ended Error 137 disrupted");
 }
 
+/// What has never run has not ended, whatever code the engine shows for it; what the engine has to say of an end is told.
+#[test]
+fn what_an_inspection_says_of_a_containers_life_j2514() {
+    let found = |status: ContainerStatus, code: i64| {
+        case(Some(AttemptState::Starting)).with(|c| {
+            c.container = exited_view(status, code);
+            if let Seen::Present(found) = &mut c.container {
+                found.error = "the engine's words".to_owned();
+            }
+            c.history.evidence = Evidence::Complete { destroyed: false };
+            c.memory.termination = Some(String::new());
+        })
+    };
+    check(found(ContainerStatus::Running, 0), "commit Running 0=Running");
+    check(found(ContainerStatus::Exited, 0), "commit Succeeded 0=Ended Completed 0");
+    check(found(ContainerStatus::Exited, 3), "commit Failed 0=Ended Error 3");
+    for code in [0, 127] {
+        check(found(ContainerStatus::Created, code), "commit Pending 0=Fencing waiting ContainerCreating");
+    }
+    let Action::Commit(commit) = found(ContainerStatus::Exited, 3).look().action else { panic!("no commit") };
+    let message = commit.attempt.and_then(|attempt| Some(attempt.exit?.message));
+    assert_eq!(message.as_deref(), Some("the engine's words"));
+}
+
 #[test]
 fn an_end_that_nobody_saw_is_asked_for_and_may_be_unknown_d602_d603() {
     let ended = |code: i64, evidence: Evidence| {

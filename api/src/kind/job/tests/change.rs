@@ -185,7 +185,12 @@ fn status_transitions_j_602_j_603() {
     check(&plain, started.clone(), complete.clone(), &[]);
     check(&plain, started.clone(), failed.clone(), &[]);
     // J-602
-    check(&plain, json!({}), json!({"active": -1}), &["active: Invalid value: -1: must be greater than or equal to 0"]);
+    for field in ["active", "succeeded", "failed", "ready", "terminating"] {
+        let negative = format!("{field}: Invalid value: -1: must be greater than or equal to 0");
+        let fallen = format!("{field}: Invalid value: -1: cannot decrease the {field} counter");
+        let want = if ["succeeded", "failed"].contains(&field) { vec![&*negative, &fallen] } else { vec![&*negative] };
+        check(&plain, json!({}), json!({field: -1}), &want);
+    }
     check(
         &plain,
         json!({}),

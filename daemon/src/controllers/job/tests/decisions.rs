@@ -30,7 +30,7 @@ fn check_outcome(situation: &str, want: &str) {
 
 #[test]
 fn the_first_look_starts_pods_and_the_clock() {
-    // J-825, J-1009
+    // J-825, J-1009; J-1504: nothing is said of suspension.
     check(
         "completions=1",
         expect![[r#"
@@ -82,6 +82,7 @@ fn a_job_without_parallelism_waits_for_some() {
 
 #[test]
 fn a_failed_pod_is_counted_and_replaced_after_its_backoff() {
+    // J-802, J-852, J-870, J-871
     check(
         "completions=1 start=900; a failed at=995",
         expect![[r#"
@@ -232,13 +233,14 @@ fn failure_policy_follows_t6() {
 
 #[test]
 fn a_pod_that_still_runs_is_not_judged() {
+    // J-1102
     check_outcome("completions=1 start=1 policy=FailJob:In:5; p running exit=main:5", "continues");
     check_outcome("completions=1 start=1 policy=FailJob:In:5; p running deleting exit=main:5", "continues");
 }
 
 #[test]
 fn of_several_pods_that_fail_the_job_the_oldest_is_named() {
-    // J-1108
+    // J-832, J-1108
     check(
         "completions=9 parallelism=3 start=1 policy=FailJob:In:42; a failed created=9 exit=m:42; b failed created=7 exit=m:42; c failed created=7 exit=m:42",
         expect![[r#"
@@ -289,7 +291,7 @@ fn per_index_limits_follow_t8() {
 
 #[test]
 fn jobs_with_failed_indexes_end_as_t8_says() {
-    // J-1303, J-1308, J-2707
+    // J-835, J-836, J-1303, J-1308, J-2707
     let job = |words: &str| format!("indexed completions=4 parallelism=4 start=1 per-index=0 {words}");
     check_outcome(&job("completed=1 failed-indexes=0"), "continues");
     check_outcome(&job("completed=1-3 failed-indexes=0"), "fails FailedIndexes");
@@ -318,7 +320,7 @@ fn the_total_of_failures_is_limited_beside_the_indexes() {
 
 #[test]
 fn a_held_back_pod_is_counted_when_its_replacement_is_there() {
-    // J-1305: at the look that creates the replacement, not before.
+    // J-1004; J-1305: at the look that creates the replacement, not before.
     check(
         "indexed completions=2 parallelism=2 start=1 per-index=1; a failed index=0 at=995; b running index=1",
         expect![[r#"
@@ -360,6 +362,7 @@ fn indexes_in_backoff_keep_their_slots_idle() {
 
 #[test]
 fn index_choice_follows_t10() {
+    // J-848, J-851, J-855
     check(
         "indexed completions=20 parallelism=8 start=1 completed=2,4,5,7-9 succeeded=6; a running index=0; b running index=3",
         expect![[r#"
@@ -433,7 +436,7 @@ fn what_has_ended_is_counted_although_nothing_may_be_created() {
 
 #[test]
 fn a_success_policy_ends_the_job_without_counting_what_it_stops() {
-    // J-1203, J-840, J-880, J-881
+    // J-837, J-1203, J-840, J-880, J-881
     check(
         "indexed completions=3 parallelism=3 start=1 success=0/-; a succeeded index=0; b running index=1; c running index=2",
         expect![[r#"
@@ -460,6 +463,49 @@ fn however_many_pods_end_at_once_each_is_counted() {
     let (plan, _) = plan_for(&seen, time);
     let status = plan.status.unwrap();
     assert_eq!((status.succeeded, status.failed, plan.pods.len()), (Some(800), Some(400), 1200));
+}
+
+#[test]
+fn what_has_succeeded_is_pods_or_distinct_indexes() {
+    // J-823: what is stored and what is new; each index once, and none beyond the completions.
+    let succeeded = |situation: &str| {
+        let (seen, _) = parse(situation);
+        let tally = Tally::of(&seen);
+        (tally.succeeded, tally.succeeded_indexes.to_string())
+    };
+    assert_eq!(
+        succeeded("completions=9 succeeded=2; a succeeded; b succeeded untracked; c failed"),
+        (3, String::new())
+    );
+    assert_eq!(succeeded("succeeded=1; a succeeded; b succeeded"), (3, String::new()));
+    assert_eq!(
+        succeeded(
+            "indexed completions=4 succeeded=9 completed=0,5; a succeeded index=0; b succeeded index=1; c succeeded index=1; d succeeded index=7; e succeeded"
+        ),
+        (2, "0,1".to_owned())
+    );
+}
+
+#[test]
+fn which_ends_are_new() {
+    // J-822: of tracked pods alone, of a legal index, and of none whose uid the status lists.
+    let new = |situation: &str| {
+        let (seen, _) = parse(situation);
+        let tally = Tally::of(&seen);
+        let names = |pods: &[&crate::controllers::job::snapshot::Pod]| {
+            pods.iter().map(|pod| pod.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        (names(&tally.new_succeeded), names(&tally.new_failed))
+    };
+    let plain = "a succeeded; b failed; c failed untracked; d running; e running deleting; f succeeded deleting";
+    let both = |succeeded: &str, failed: &str| (succeeded.to_owned(), failed.to_owned());
+    assert_eq!(new(&format!("completions=9; {plain}")), both("a f", "b e"));
+    assert_eq!(new(&format!("completions=9 replace=Failed; {plain}")), both("a f", "b"));
+    assert_eq!(new("completions=9 uncounted-failed=uid-a; a failed; b failed"), both("", "b"));
+    assert_eq!(
+        new("indexed completions=2; a succeeded index=1; b succeeded index=2; c succeeded; d failed index=0; e failed"),
+        both("a", "d")
+    );
 }
 
 #[test]

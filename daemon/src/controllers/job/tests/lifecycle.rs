@@ -16,6 +16,7 @@ fn a_deadline_of_zero_fails_before_any_pod() {
     );
 }
 
+/// J-802.
 #[test]
 fn the_next_look_is_at_the_deadline() {
     check(
@@ -121,7 +122,7 @@ fn suspension_does_not_show_while_the_job_is_being_deleted() {
 
 #[test]
 fn suspending_a_finished_job_changes_nothing() {
-    // J-1507, J-509
+    // J-1507, J-509, J-884
     check("completions=1 suspend start=1 condition=Complete:True:X", expect!["waits for nothing"]);
     check("completions=9 parallelism=9 start=1 condition=Failed:True:X", expect!["waits for nothing"]);
 }
@@ -218,7 +219,7 @@ fn a_scaled_down_indexed_job_forgets_what_lies_beyond() {
 
 #[test]
 fn a_job_that_is_being_deleted_lets_go_of_its_pods() {
-    // J-2008
+    // J-870, J-2008
     check(
         "completions=5 parallelism=3 start=1 deleting; a running; b failed; c running other-labels; d running orphan",
         expect![[r#"

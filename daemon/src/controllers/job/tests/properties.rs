@@ -281,7 +281,7 @@ fn check_finished(spec: &Spec, status: &JobStatus, finished: bool) -> Result<(),
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// J-604, J-850, J-871, J-1403, J-1502, J-1601: limits are never exceeded, completion is exact, counters fall only where a job shrinks, there is one end, and the
+    /// J-604, J-850, J-871, J-1002, J-1003, J-1004, J-1403, J-1502, J-1601: limits are never exceeded, completion is exact, counters fall only where a job shrinks, there is one end, and the
     /// order of the pods decides nothing.
     #[test]
     fn whatever_happens_to_its_pods_a_job_keeps_its_promises(job in job(), steps in prop::collection::vec(step(), 1..25)) {

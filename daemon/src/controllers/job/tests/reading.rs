@@ -28,6 +28,7 @@ fn check_finish(pod: Value, second: i64) {
     assert_eq!(pod.finish.boot.as_secs(), second);
 }
 
+/// J-862.
 #[test]
 fn finish_time_follows_t2() {
     let not_ready = |second| json!([{"type": "Ready", "status": "False", "lastTransitionTime": at(second)}]);
@@ -66,6 +67,7 @@ fn a_plain_init_container_does_not_move_the_finish_time() {
     );
 }
 
+/// J-710.
 #[test]
 fn index_and_counts_come_from_annotations_and_bad_ones_count_nothing() {
     let annotated = |index: &str, count: &str| {
@@ -90,6 +92,28 @@ fn a_pod_that_the_node_has_not_reported_on_is_pending_and_active() {
     assert!(pod.is_active() && !pod.is_terminating() && pod.vanishes && !pod.assigned);
 }
 
+/// J-820.
+#[test]
+fn a_pod_is_active_or_terminating_until_it_has_ended() {
+    let class = |phase: &str, deleting: bool, ready: &str| {
+        let metadata = if deleting { json!({"deletionTimestamp": at(1)}) } else { json!({}) };
+        let conditions = json!([{"type": "Ready", "status": ready, "lastTransitionTime": at(1)}]);
+        let pod = read(json!({"metadata": metadata, "status": {"phase": phase, "conditions": conditions}}));
+        (pod.is_active(), pod.is_terminating(), pod.ready)
+    };
+    for phase in ["Pending", "Running", "Unknown"] {
+        assert_eq!(class(phase, false, "True"), (true, false, true), "{phase}");
+        assert_eq!(class(phase, false, "False"), (true, false, false), "{phase}");
+        assert_eq!(class(phase, true, "True"), (false, true, true), "{phase}");
+    }
+    for phase in ["Succeeded", "Failed"] {
+        for deleting in [false, true] {
+            assert_eq!(class(phase, deleting, "False"), (false, false, false), "{phase}");
+        }
+    }
+}
+
+/// J-821, J-1401, J-1402.
 #[test]
 fn a_terminating_pod_has_failed_unless_only_failed_ones_are_replaced() {
     let deleting = |phase: &str| {
@@ -101,6 +125,7 @@ fn a_terminating_pod_has_failed_unless_only_failed_ones_are_replaced() {
     assert_eq!(deleting("Succeeded"), (false, false));
 }
 
+/// J-1103.
 #[test]
 fn exits_are_listed_regular_first_and_only_what_ended_badly_now() {
     let waiting = json!({"name": "w", "state": {"waiting": {}}, "lastState": {"terminated": {"exitCode": 137}}});

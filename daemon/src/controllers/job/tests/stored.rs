@@ -172,7 +172,7 @@ fn condition_types(status: &Value) -> Vec<&str> {
     status["conditions"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect()
 }
 
-/// J-1007, J-1008, J-1009.
+/// J-1001, J-1002, J-1003, J-1007, J-1008, J-1009.
 #[tokio::test]
 async fn a_job_runs_its_pod_and_completes() {
     let mut house = House::new().await;
@@ -190,7 +190,8 @@ async fn a_job_runs_its_pod_and_completes() {
     house.end_pod(key, "Succeeded", 0).await;
     house.settle().await;
     let status = house.status(&job).await;
-    assert_eq!(status["succeeded"], 1);
+    assert_eq!((&status["succeeded"], &status["failed"], &status["active"]), (&json!(1), &Value::Null, &Value::Null));
+    assert_eq!((&status["ready"], &status["terminating"]), (&json!(0), &json!(0)));
     assert_eq!(condition_types(&status), ["SuccessCriteriaMet", "Complete"]);
     assert_eq!(
         (&status["completionTime"], &status["uncountedTerminatedPods"]),
@@ -217,6 +218,22 @@ async fn a_failed_pod_is_replaced_when_its_backoff_is_over() {
     assert_eq!(house.status(&job).await["active"], 1);
 }
 
+/// J-863: what is kept in memory alone is how long to wait.
+#[tokio::test]
+async fn a_restart_forgets_a_back_off() {
+    let mut house = House::new().await;
+    let job = house.create(Kind::Job, job(json!({}))).await;
+    house.settle().await;
+    house.end_pod(&house.live_pods().await[0], "Failed", 1).await;
+    house.settle().await;
+    assert_eq!(house.live_pods().await, []);
+    let mut house = house.restart().await;
+    house.settle().await;
+    assert_eq!(house.live_pods().await.len(), 1);
+    assert_eq!(house.status(&job).await["failed"], 1);
+}
+
+/// J-873.
 #[tokio::test]
 async fn after_a_restart_each_end_is_counted_once() {
     let mut house = House::new().await;

@@ -49,7 +49,7 @@ impl Story {
     }
 }
 
-/// T-13, J-882, J-883, J-2207.
+/// T-13, J-882, J-883, J-1001, J-2207.
 #[test]
 fn one_pod_succeeds() {
     expect![[r#"
