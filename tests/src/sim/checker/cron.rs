@@ -1,6 +1,9 @@
 //! What must hold of cron jobs: no minute runs twice, and none is forgotten but by rule (R-7, sections 7 to 11 of the cron job rules).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use anyhow::{anyhow, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +37,8 @@ pub(super) struct Cron {
     active: BTreeSet<String>,
     /// Every time that ever ran.
     runs: BTreeSet<Timestamp>,
+    /// After the first and up to the second there is none of its times: need not be looked through again at each rest.
+    none_in: Cell<Option<(Timestamp, Timestamp)>>,
 }
 
 /// A job that a cron job made.
@@ -83,6 +88,7 @@ impl Checker {
             last,
             active,
             runs: old.map(|old| old.runs).unwrap_or_default(),
+            none_in: Cell::new(None),
         };
         self.crons.insert(uid, cron);
         Ok(())
@@ -175,7 +181,12 @@ impl Checker {
             return Ok(None);
         }
         let since = [Some(cron.created), cron.last, cron.edited].into_iter().flatten().max().unwrap_or(cron.created);
-        let due = almanac.latest(since, self.wall.checked_sub(SLACK)?);
+        let upto = self.wall.checked_sub(SLACK)?;
+        let known = cron.none_in.get().filter(|(from, _)| *from == since).map_or(since, |(_, to)| to);
+        let due = almanac.latest(known, upto);
+        if due.is_none() {
+            cron.none_in.set(Some((since, upto.max(known))));
+        }
         let due = due.filter(|due| {
             let late = self.wall.duration_since(*due);
             cron.deadline.is_none_or(|deadline| late + SLACK < SignedDuration::from_secs(deadline))

@@ -54,8 +54,11 @@ pub(super) struct Job {
     /// At most so many, where a policy may have ignored some.
     counted_failed_max: i64,
     succeeded_indexes: BTreeSet<i64>,
-    /// Uids of the pods that failed (J-821).
+    /// Uids of the pods that failed (J-821) and are the job's since then.
     failed_pods: BTreeSet<String>,
+    /// How many failed and were taken away afterwards. One that is adopted again takes part in everything again, failures included
+    /// (J-2104): its finalizer comes back (J-2101), and who carries it is to be counted (J-824).
+    failed_before: i64,
     /// Failures in a row, and when the last of them ended (J-860); only where that is known for sure.
     backoff: (u32, Option<Duration>),
     /// Of each pod that it ever had.
@@ -94,6 +97,11 @@ impl Job {
     /// J-821.
     fn takes_for_failed(&self, pod: &Pod) -> bool {
         pod.phase == "Failed" || (!self.failed_only && pod.deleting && pod.phase != "Succeeded")
+    }
+
+    /// What is compared with the limit (J-824), where no policy ignores failures.
+    fn failures(&self) -> anyhow::Result<i64> {
+        Ok(self.failed_before + i64::try_from(self.failed_pods.len())?)
     }
 
     fn deadline_at(&self) -> Option<Duration> {
@@ -194,7 +202,7 @@ impl Checker {
     /// J-832 to J-836: a job fails for a reason that is true.
     fn check_failure(&self, job: &Job, reason: &str) -> anyhow::Result<()> {
         let Job { name, .. } = job;
-        let failed = i64::try_from(job.failed_pods.len())?;
+        let failed = job.failures()?;
         match reason {
             "BackoffLimitExceeded" => {
                 let restarts: i64 = job.restarts.values().sum();
@@ -252,9 +260,10 @@ impl Checker {
     }
 
     /// The pod changed hands.
-    pub(super) fn note_relabelled(&mut self, job: &str) {
+    pub(super) fn note_relabelled(&mut self, uid: &str, job: &str) {
         if let Some(job) = self.jobs.get_mut(job) {
             job.relabelled = true;
+            job.failed_before += i64::from(job.failed_pods.remove(uid));
         }
     }
 
@@ -373,7 +382,7 @@ impl Checker {
                 );
             }
         } else if let Some(limit) = Some(job.backoff_limit).filter(|_| !job.has_policy && !job.relabelled) {
-            let failed = i64::try_from(job.failed_pods.len())?;
+            let failed = job.failures()?;
             ensure!(failed <= limit, "J-833: {failed} pods of job {name} failed, and it goes on");
         }
         // J-861: 10 s after the first failure, more after others. A restart forgets (J-863); times are kept in whole seconds.
@@ -434,7 +443,7 @@ impl Checker {
             {
                 ensure!(self.passed <= at + SLACK, "J-834: job {name} passed its deadline at {at:?} and goes on");
             }
-            let failed = i64::try_from(job.failed_pods.len())?;
+            let failed = job.failures()?;
             ensure!(
                 job.has_policy || job.relabelled || failed <= job.backoff_limit,
                 "J-833: {failed} pods of job {name} failed, more than its limit of {}, and it goes on",

@@ -22,6 +22,8 @@ pub mod almanac;
 mod cron;
 mod jobs;
 mod pods;
+#[cfg(test)]
+mod tests;
 
 use cron::Crons;
 use jobs::Jobs;
@@ -149,7 +151,7 @@ impl Checker {
             }
             // One that had it and one that has it now, or nobody has.
             if owners.iter().collect::<BTreeSet<_>>().len() > 1 || owners.len() == 1 && self.is_free(uid) {
-                owners.iter().for_each(|owner| self.note_relabelled(owner));
+                owners.iter().for_each(|owner| self.note_relabelled(uid, owner));
             }
         }
         for one in &counted {

@@ -236,3 +236,20 @@ fn an_adopted_pod_is_counted_at_the_second_look() {
     "#]]
     .assert_eq(&Story::of("completions=1; a succeeded orphan untracked").look(10).look(10).told);
 }
+
+#[test]
+fn a_counted_pod_that_is_adopted_once_more_counts_once_more() {
+    // J-2101, J-2104, J-824: with the finalizer it is as any other whose end was not counted.
+    expect![[r#"
+        @10
+        adopt a
+        waits for another look
+        next 10
+        @10
+        untrack a
+        status failed=2 start=5 FailureTarget=True:BackoffLimitExceeded Failed=True:BackoffLimitExceeded
+        event Warning BackoffLimitExceeded: Job has reached the specified backoff limit
+        waits for nothing
+    "#]]
+    .assert_eq(&Story::of("completions=1 limit=1 failed=1 start=5; a failed orphan untracked").look(10).look(10).told);
+}
