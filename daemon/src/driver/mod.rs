@@ -110,6 +110,10 @@ pub trait Controller: Send + Sync + 'static {
     /// The wall clock was set, or the machine woke up. A resync follows.
     fn clock_jumped(&self) {}
 
+    /// Changes were not heard of, because they left the history before they were read (F-7): what only they would have told has to be found
+    /// anew. A resync follows.
+    fn missed_changes(&self) {}
+
     /// Takes what the last reconcile of the key wrote, if it left nothing to do that these changes could be the reason for: the driver
     /// then does not look again because of them. See [`Own`].
     fn take_own(&self, _key: &Self::Key) -> Vec<Revision> {
@@ -348,6 +352,9 @@ impl Driver {
                 Err(store::Error::TooOld { .. }) => {
                     warn!(revision = seen.0, "fell behind the history; looking at everything");
                     self.seen = None;
+                    for one in &self.loops {
+                        one.missed_changes();
+                    }
                     self.resync(now).await?;
                     self.seen = Some(latest);
                 }

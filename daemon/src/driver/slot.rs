@@ -90,6 +90,8 @@ pub(super) trait Loop: Send + Sync {
     /// Wakes what is due.
     fn fire(&self, now: Now) -> BoxFuture<'_, Result<(), Error>>;
     fn clock_jumped(&self);
+    /// Changes left the history before they were noticed.
+    fn missed_changes(&self);
     /// From now on a key is looked at because of its own writes too, and must then write nothing.
     fn check_own_writes(&self);
     fn deadline(&self) -> Deadline;
@@ -291,6 +293,13 @@ impl<C: Controller> Loop for Slot<C> {
     fn clock_jumped(&self) {
         self.queue().wake_timed();
         self.controller.clock_jumped();
+        if C::DUE.is_some() {
+            *self.due() = (Due::Unknown, None);
+        }
+    }
+
+    fn missed_changes(&self) {
+        self.controller.missed_changes();
         if C::DUE.is_some() {
             *self.due() = (Due::Unknown, None);
         }

@@ -68,6 +68,8 @@ struct World {
     faults: Vec<(Call, Fault)>,
     /// Names whose start fails: with this message (D-504).
     broken: BTreeMap<String, String>,
+    /// Names whose container hangs in the kernel: it cannot be removed (F-14).
+    stuck: BTreeSet<String>,
     /// What commands inside a container of this name answer; others succeed.
     exec_codes: BTreeMap<String, i64>,
     /// How often the command of a container of this name was begun.
@@ -100,6 +102,7 @@ impl ScriptedEngine {
             listeners: Vec::new(),
             faults: Vec::new(),
             broken: BTreeMap::new(),
+            stuck: BTreeSet::new(),
             exec_codes: BTreeMap::new(),
             runs: BTreeMap::new(),
             calls: Vec::new(),
@@ -114,6 +117,16 @@ impl ScriptedEngine {
 
     fn wall(&self) -> Timestamp {
         self.clock.now().wall
+    }
+
+    /// The container of this name hangs in the kernel, or no longer does.
+    pub fn set_stuck(&self, name: &str, is_stuck: bool) {
+        let mut world = self.world();
+        if is_stuck {
+            world.stuck.insert(name.to_owned());
+        } else {
+            world.stuck.remove(name);
+        }
     }
 
     /// The next call of this kind goes wrong.
@@ -426,6 +439,9 @@ impl Engine for ScriptedEngine {
             let id = world.get(id)?;
             let Some(found) = world.containers.get(&id) else { return Err(Error::NotModified) };
             let name = found.name.clone();
+            if world.stuck.contains(&name) {
+                return Err(Error::Infrastructure(format!("could not kill container {name}")));
+            }
             if matches!(found.view.status, ContainerStatus::Running | ContainerStatus::Paused) && !force {
                 return Err(Error::Conflict(format!("cannot remove container \"/{name}\": container is running")));
             }

@@ -5,16 +5,19 @@ use std::{
     collections::{BTreeSet, VecDeque},
     pin::pin,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
+use jobd_api::registry::Kind;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::{Shared, lock, logs, observed::PodKey, slots::Slots, spec, status};
+use super::{CHORES_AGAIN, Shared, lock, logs, observed::PodKey, slots::Slots, spec, status};
 use crate::{
     driver::Error,
     engine::{self, Engine},
     store::{Attempt, Guard, Request, Write, attempts::AttemptState},
+    sys::Now,
 };
 
 /// How many chores may wait for containers to be started first: each is an ended container that the engine still holds (D-1304).
@@ -41,6 +44,14 @@ impl Chore {
             Self::CleanNetworks => None,
         }
     }
+}
+
+/// What is left of pods that are gone: uids whose files, containers and attempts may still be there.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    pub(super) uids: BTreeSet<String>,
+    /// Since boot: it could not be cleaned up, and is not tried again before.
+    not_before: Duration,
 }
 
 /// The queue; each chore is in it once.
@@ -160,12 +171,40 @@ impl<E: Engine> Shared<E> {
         planned
     }
 
-    /// Plans the removal of what other uids left under this pod's name.
-    pub(super) fn clean_up(&self, key: &PodKey, uid: Option<&str>) {
-        let mut uids: BTreeSet<String> = lock(&self.gone).remove(key).unwrap_or_default().into_iter().collect();
+    /// Plans the removal of what other uids left under this pod's name. Answers when to look again, if that failed a moment ago.
+    pub(super) fn clean_up(&self, key: &PodKey, uid: Option<&str>, now: Now) -> Option<Duration> {
+        let mut uids = {
+            let mut gone = lock(&self.gone);
+            if let Some(left) = gone.get(key).filter(|left| now.boot < left.not_before) {
+                return Some(left.not_before);
+            }
+            gone.remove(key).unwrap_or_default().uids
+        };
         uids.extend(self.containers.of_pod(key).into_iter().map(|(_, identity)| identity.uid));
         for other in uids.into_iter().filter(|other| Some(other.as_str()) != uid && !other.is_empty()) {
             self.chores.add(Chore::CleanPod { key: key.clone(), uid: other });
+        }
+        None
+    }
+
+    /// A pod is gone whose name nobody knows any more.
+    pub(super) fn left_behind(&self, uid: String) -> PodKey {
+        let key = PodKey { namespace: String::new(), name: String::new() };
+        lock(&self.gone).entry(key.clone()).or_default().uids.insert(uid);
+        key
+    }
+
+    /// Cleaning failed: it is tried again after a while, as nothing else would look at a pod that is gone. While the engine is away
+    /// that waits for its return.
+    fn clean_later(&self, key: &PodKey, uid: &str) {
+        {
+            let mut gone = lock(&self.gone);
+            let left = gone.entry(key.clone()).or_default();
+            left.uids.insert(uid.to_owned());
+            left.not_before = self.clock.now().boot + CHORES_AGAIN;
+        }
+        if self.containers.is_connected() {
+            self.waker.wake(key.clone());
         }
     }
 
@@ -178,7 +217,10 @@ impl<E: Engine> Shared<E> {
                 self.remove_container(id).await?;
                 Ok(Outcome::Done)
             }
-            Chore::CleanPod { key, uid } => self.clean_pod(key, uid).await,
+            Chore::CleanPod { key, uid } => {
+                self.clean_pod(key, uid).await.inspect_err(|_| self.clean_later(key, uid))?;
+                Ok(Outcome::Done)
+            }
             Chore::CleanNetworks => self.clean_networks().await.map(|()| Outcome::Done),
         }
     }
@@ -246,32 +288,30 @@ impl<E: Engine> Shared<E> {
         }
     }
 
-    async fn clean_pod(&self, key: &PodKey, uid: &str) -> Result<Outcome, Error> {
-        if self.store.get_by_uid(jobd_api::registry::Kind::Pod, uid).await?.is_some() {
-            return Ok(Outcome::Done);
+    async fn clean_pod(&self, key: &PodKey, uid: &str) -> Result<(), Error> {
+        if self.store.get_by_uid(Kind::Pod, uid).await?.is_some() {
+            return Ok(());
         }
-        let again = |error: Error| {
-            // The pod is not looked at by itself any more, so it is remembered here.
-            lock(&self.gone).entry(key.clone()).or_default().push(uid.to_owned());
-            error
-        };
-        for (id, identity) in self.containers.of_pod(key) {
-            if identity.uid == uid {
-                self.remove_container(&id).await.map_err(again)?;
-            }
-        }
-        let attempts = self.store.attempts(uid).await.map_err(|error| again(error.into()))?;
-        for attempt in &attempts {
+        let containers = self.containers.of_pod(key).into_iter().filter(|(_, identity)| identity.uid == uid);
+        let mut ids: BTreeSet<String> = containers.map(|(id, _)| id).collect();
+        let attempts = self.store.attempts(uid).await?;
+        ids.extend(attempts.iter().filter(|attempt| !attempt.removed).map(|attempt| {
             let id = attempt.container_id.clone();
-            let id = id.unwrap_or_else(|| spec::name(uid, &attempt.container, attempt.attempt));
-            if !attempt.removed {
-                self.remove_container(&id).await.map_err(again)?;
+            id.unwrap_or_else(|| spec::name(uid, &attempt.container, attempt.attempt))
+        }));
+        // One that cannot be removed keeps none of the others.
+        let mut failed = None;
+        for id in &ids {
+            if let Err(error) = self.remove_container(id).await {
+                failed = Some(error);
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         if !attempts.is_empty() {
             let writes = vec![Write::ForgetAttempts { pod_uid: uid.to_owned() }];
-            let request = Request { guards: Vec::new(), writes, urgent: true };
-            self.store.write(request).await.map_err(|error| again(error.into()))?;
+            self.store.write(Request { guards: Vec::new(), writes, urgent: true }).await?;
         }
         self.images.forget_pod(uid);
         self.cgroups.remove_pod(uid);
@@ -282,7 +322,7 @@ impl<E: Engine> Shared<E> {
             Ok(Err(error)) => warn!(uid, error = %error, "files of a deleted pod remain"),
             Err(error) => warn!(uid, error = %error, "files of a deleted pod remain"),
         }
-        Ok(Outcome::Done)
+        Ok(())
     }
 }
 

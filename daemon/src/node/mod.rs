@@ -7,7 +7,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,7 +55,7 @@ pub mod termination;
 pub mod volumes;
 
 use cgroup::Cgroups;
-use chores::Chores;
+use chores::{Chores, Gone};
 use containers::Containers;
 use health::{Running, Vitals};
 use host::HostRoot;
@@ -117,8 +120,10 @@ pub(crate) struct Shared<E> {
     slots: Slots,
     chores: Chores,
     memory: Mutex<HashMap<PodKey, PodMemory>>,
-    /// uids of deleted pods whose files, containers and attempts may still be there.
-    gone: Mutex<HashMap<PodKey, Vec<String>>>,
+    /// By the name that they had.
+    gone: Mutex<HashMap<PodKey, Gone>>,
+    /// What is left of pods is looked for at the next resync.
+    missed_changes: AtomicBool,
     /// Namespaces that have a network (D-213).
     networks: Mutex<BTreeSet<String>>,
     /// Held while one is made.
@@ -170,6 +175,7 @@ impl<E: Engine> Node<E> {
             facts: Mutex::new(Arc::new(facts)),
             memory: Mutex::default(),
             gone: Mutex::default(),
+            missed_changes: AtomicBool::new(false),
             networks: Mutex::default(),
             making_network: tokio::sync::Mutex::default(),
             readers: Mutex::default(),
@@ -213,18 +219,18 @@ impl<E: Engine> Shared<E> {
         }
         for _ in 0..ACTIONS_MAX {
             let Some((stored, pod)) = self.pod(key).await? else {
-                self.clean_up(key, None);
+                let again = self.clean_up(key, None, self.clock.now());
                 self.vitals.forget(key);
                 self.mounted.leave(key);
                 *memory = PodMemory::default();
-                return Ok(Next::Idle);
+                return Ok(again.map_or(Next::Idle, Next::At));
             };
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            self.clean_up(key, Some(&uid));
+            let others = self.clean_up(key, Some(&uid), self.clock.now());
             let facts = self.facts();
             let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&facts.name);
             if !bound {
-                return Ok(Next::Idle);
+                return Ok(others.map_or(Next::Idle, Next::At));
             }
             if memory.uid != uid {
                 *memory = PodMemory { uid: uid.clone(), ..PodMemory::default() };
@@ -284,7 +290,7 @@ impl<E: Engine> Shared<E> {
                         self.images.forget_pod(&uid);
                         *memory = PodMemory::default();
                     }
-                    let due = [due, chores.then(|| now.boot + CHORES_AGAIN)].into_iter().flatten().min();
+                    let due = [due, others, chores.then(|| now.boot + CHORES_AGAIN)].into_iter().flatten().min();
                     return Ok(due.map_or(Next::Idle, Next::At));
                 }
             }
@@ -480,7 +486,7 @@ impl<E: Engine> Controller for Node<E> {
         match change.change_type {
             ChangeType::Deleted if ours => {
                 // The one thing a later look cannot find out: what is left behind is found by this uid.
-                lock(&self.shared.gone).entry(key.clone()).or_default().push(change.index.uid.clone());
+                lock(&self.shared.gone).entry(key.clone()).or_default().uids.insert(change.index.uid.clone());
                 vec![key]
             }
             ChangeType::Created | ChangeType::Modified if ours => vec![key],
@@ -490,6 +496,11 @@ impl<E: Engine> Controller for Node<E> {
 
     async fn active(&self) -> Result<Vec<PodKey>, Error> {
         self.shared.active().await
+    }
+
+    /// Pods may be gone whose files are still there.
+    fn missed_changes(&self) {
+        self.shared.missed_changes.store(true, Ordering::Relaxed);
     }
 
     /// After each of its writes to a pod the loop looks at it once more before it rests.

@@ -1,6 +1,6 @@
 //! The node's own tasks: the engine's event stream, sweeps while something runs, and the workers for chores.
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::atomic::Ordering, time::Duration};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 use jobd_api::registry::Kind;
@@ -149,7 +149,7 @@ impl<E: Engine> Shared<E> {
         Ok(events)
     }
 
-    /// Files of pods that were deleted while nobody watched.
+    /// Files of pods that were deleted while nobody watched, and whatever else is left of pods.
     async fn find_left_behind(&self) {
         let directories = self.directories.clone();
         let Ok(mut uids) = tokio::task::spawn_blocking(move || directories.uids()).await else { return };
@@ -158,13 +158,19 @@ impl<E: Engine> Shared<E> {
         uids.dedup();
         for uid in uids {
             if let Ok(None) = self.store.get_by_uid(Kind::Pod, &uid).await {
-                self.chores.add(Chore::CleanPod { key: PodKey { namespace: String::new(), name: String::new() }, uid });
+                self.left_behind(uid);
             }
         }
+        // Among them those whose containers could not be removed while the engine was away.
+        let gone: Vec<PodKey> = lock(&self.gone).keys().cloned().collect();
+        gone.into_iter().for_each(|key| self.waker.wake(key));
     }
 
     /// Pods that are not over, and those with attempts that are not.
     pub(super) async fn active(&self) -> Result<Vec<PodKey>, Error> {
+        if self.missed_changes.swap(false, Ordering::Relaxed) {
+            self.find_left_behind().await;
+        }
         let key = |key: crate::store::Key| PodKey { namespace: key.namespace, name: key.name };
         let mut keys: BTreeSet<PodKey> = self.store.active(Kind::Pod).await?.into_iter().map(key).collect();
         let open = self.store.open_attempts().await?;
@@ -175,8 +181,7 @@ impl<E: Engine> Shared<E> {
                     keys.insert(key(stored.key));
                 }
                 None => {
-                    let key = PodKey { namespace: String::new(), name: String::new() };
-                    self.chores.add(Chore::CleanPod { key, uid });
+                    keys.insert(self.left_behind(uid));
                 }
             }
         }

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use jobd_api::{index::Index, registry::Kind};
 
 use super::{Attempt, Change, ChangeType, Committed, Error, Guard, Key, Request, Revision, Write, facts};
@@ -117,6 +118,7 @@ pub(super) struct Batch {
     touched: BTreeSet<Key>,
     revision: i64,
     superseded: i64,
+    at: Timestamp,
     versions: Vec<Version>,
     changes: Vec<Arc<Change>>,
     forgotten_pods: Vec<String>,
@@ -124,14 +126,15 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// `revision` is the last one that was given out, `superseded` the bytes superseded so far.
-    pub(super) fn new(before: BTreeMap<Key, Current>, revision: i64, superseded: i64) -> Self {
+    /// `revision` is the last one that was given out, `superseded` the bytes superseded so far, `at` the time.
+    pub(super) fn new(before: BTreeMap<Key, Current>, revision: i64, superseded: i64, at: Timestamp) -> Self {
         Self {
             now: before.clone(),
             before,
             touched: BTreeSet::new(),
             revision,
             superseded,
+            at,
             versions: Vec::new(),
             changes: Vec::new(),
             forgotten_pods: Vec::new(),
@@ -246,12 +249,14 @@ impl Batch {
             body,
             previous: previous_body,
             index,
+            at: Some(self.at),
         }));
     }
 
     /// What is to be written, what to be told afterwards, and the last revision and superseded bytes after it.
     pub(super) fn finish(self) -> Finished {
-        let Self { before, now, touched, revision, superseded, versions, changes, forgotten_pods, attempts } = self;
+        let Self { before, now, touched, revision, superseded, at: _, versions, changes, forgotten_pods, attempts } =
+            self;
         let mut rows = Rows { versions, forgotten_pods, attempts: attempts.into_values().collect(), ..Rows::default() };
         for key in touched {
             rows.add_object(&key, before.get(&key), now.get(&key));

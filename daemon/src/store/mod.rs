@@ -197,6 +197,8 @@ pub struct Change {
     pub previous: Option<Arc<str>>,
     /// The columns of the new body (of the last state when deleted).
     pub index: Arc<Index>,
+    /// By the wall clock, when it was committed; none when it was read from the history.
+    pub at: Option<Timestamp>,
 }
 
 /// Which objects a list is about. Selectors beyond these are applied by the caller to each object.

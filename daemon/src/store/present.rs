@@ -206,7 +206,7 @@ impl State {
             return;
         }
         self.remove(&change.key);
-        let Change { revision, change_type, key, body, previous: _, index } = change;
+        let Change { revision, change_type, key, body, previous: _, index, at: _ } = change;
         let is_there = *change_type != ChangeType::Deleted;
         let is_pod = key.kind == Kind::Pod;
         if is_pod

@@ -464,7 +464,7 @@ fn change(row: &SqliteRow) -> Result<Arc<Change>, sqlx::Error> {
         (false, None) => ChangeType::Created,
     };
     let previous: Option<&str> = row.try_get(8)?;
-    Ok(Arc::new(Change { revision, change_type, key, body, previous: previous.map(Arc::from), index }))
+    Ok(Arc::new(Change { revision, change_type, key, body, previous: previous.map(Arc::from), index, at: None }))
 }
 
 /// What a list asks SQLite, for the test that looks at the plan.

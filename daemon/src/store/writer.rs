@@ -233,7 +233,7 @@ impl Writer {
         });
         commit::run(connection, "BEGIN IMMEDIATE".to_owned()).await?;
         current.extend(commit::read_current(connection, &keys).await?);
-        let mut decided = Batch::new(current, self.revision, self.superseded);
+        let mut decided = Batch::new(current, self.revision, self.superseded, self.shared.now().wall);
         let results: Vec<_> = batch.iter().map(|pending| decided.take(&pending.request)).collect();
         let decided = decided.finish();
         if decided.rows.is_empty() && decided.revision == self.revision {

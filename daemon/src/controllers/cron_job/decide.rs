@@ -123,7 +123,7 @@ fn run_if_due(
         Ok(schedule) => schedule,
         Err(error) => {
             plan.waiting = Waiting::Correction;
-            if seen.edited == Some(now) {
+            if seen.edited.is_some_and(|edit| edit.is_new) {
                 let message = format!("unparseable schedule for cronjob: {text}");
                 plan.events.push(Event::warning("UnParseableCronJobSchedule", message));
             }
@@ -150,7 +150,7 @@ fn run_if_due(
             return;
         }
     };
-    if seen.edited.is_some_and(|edited| runs.latest(now) <= Some(edited)) {
+    if seen.edited.is_some_and(|edit| runs.latest(now) <= Some(edit.at)) {
         return;
     }
     if too_many {

@@ -51,7 +51,7 @@ pub mod snapshot;
 use decide::decide;
 use plan::Plan;
 use reads::Reads;
-use snapshot::{Child, Snapshot};
+use snapshot::{Child, Edit, Snapshot};
 
 /// How often a look is repeated at once because somebody else wrote in between. Then the driver takes over.
 const TRIES_MAX: usize = 8;
@@ -68,10 +68,20 @@ pub struct CronJobController {
 }
 
 struct Memory {
-    /// Cron jobs whose schedule or zone was edited, and when; none: since the last look. Until they have run under the new one.
-    edited: BTreeMap<Key, Option<Timestamp>>,
-    /// The next resync is about all cron jobs, and not only those with running jobs: at the start, and when the clock was set.
+    /// Cron jobs whose schedule or zone was edited, until they have run under the new one.
+    edited: BTreeMap<Key, Edited>,
+    /// The next resync is about all cron jobs, and not only those with running jobs: at the start, when the clock was set, and when
+    /// changes were missed.
     everything: bool,
+}
+
+/// An edit of a schedule or zone.
+#[derive(Clone, Copy, Debug)]
+struct Edited {
+    /// When it was stored; none: nobody knows, so at the first look.
+    at: Option<Timestamp>,
+    /// When it was first looked at.
+    looked_at: Option<Timestamp>,
 }
 
 impl CronJobController {
@@ -132,16 +142,23 @@ impl CronJobController {
         }
     }
 
-    /// When the schedule was edited, if it has not run since (C-1706).
-    fn edited(&self, key: &Key, cron_job: &CronJob, now: Now) -> Option<Timestamp> {
+    /// The edit of its schedule, if it has not run since (C-1706).
+    ///
+    /// Counted from when it was stored and not from the look: a time that came in between, be it that we stood still or that the clock was
+    /// set, is missed and runs.
+    fn edited(&self, key: &Key, cron_job: &CronJob, now: Now) -> Option<Edit> {
         let last = cron_job.status.as_ref().and_then(|status| status.last_schedule_time.as_ref()).map(|time| time.0);
         self.memory(|memory| {
-            let edited = *memory.edited.get_mut(key)?.get_or_insert(now.wall);
+            let Edited { at, looked_at } = memory.edited.get_mut(key)?;
+            // After a clock that was set back nothing waits until it was edited once more (I-10).
+            let edited = at.map_or(now.wall, |at| at.min(now.wall));
+            *at = Some(edited);
+            let is_new = *looked_at.get_or_insert(now.wall) == now.wall;
             if last > Some(edited) {
                 memory.edited.remove(key);
                 return None;
             }
-            Some(edited)
+            Some(Edit { at: edited, is_new })
         })
     }
 
@@ -221,7 +238,8 @@ impl Controller for CronJobController {
         if change.key.kind == Kind::CronJob {
             let previous = change.previous.as_deref().filter(|_| change.change_type == ChangeType::Modified);
             if previous.is_some_and(|previous| Timing::of(previous) != Timing::of(&change.body)) {
-                self.memory(|memory| memory.edited.insert(change.key.clone(), None));
+                let edited = Edited { at: change.at, looked_at: None };
+                self.memory(|memory| memory.edited.insert(change.key.clone(), edited));
             }
             return vec![change.key.clone()];
         }
@@ -260,10 +278,12 @@ impl Controller for CronJobController {
 
     /// Times that were waited for may lie far ahead now, or be over.
     fn clock_jumped(&self) {
-        self.memory(|memory| {
-            memory.everything = true;
-            memory.edited.clear();
-        });
+        self.memory(|memory| memory.everything = true);
+    }
+
+    /// Who was made or edited has no timer yet.
+    fn missed_changes(&self) {
+        self.memory(|memory| memory.everything = true);
     }
 
     fn take_own(&self, key: &Key) -> Vec<Revision> {

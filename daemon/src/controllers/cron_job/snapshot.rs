@@ -94,6 +94,15 @@ struct Condition<'a> {
     status: Cow<'a, str>,
 }
 
+/// An edit of a cron job's schedule or zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// When it was stored, whenever it is looked at.
+    pub at: Timestamp,
+    /// This is the first look at it.
+    pub is_new: bool,
+}
+
 /// One look at a cron job.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -104,8 +113,8 @@ pub struct Snapshot {
     pub strays: Vec<Child>,
     /// The stored time of its timer.
     pub due_at: Option<Timestamp>,
-    /// When its schedule or zone was edited: what the new one would have run before counts as run (C-601, C-1706).
-    pub edited: Option<Timestamp>,
+    /// Its schedule or zone was edited: what the new one would have run before counts as run (C-601, C-1706).
+    pub edited: Option<Edit>,
     /// A job name that belongs to somebody else's job (C-905).
     pub taken: Option<String>,
 }

@@ -359,6 +359,11 @@ impl Controller for Garbage {
         Ok(keys)
     }
 
+    /// An owner may be gone.
+    fn missed_changes(&self) {
+        self.swept.store(false, Ordering::Relaxed);
+    }
+
     async fn reconcile(&self, key: &GarbageKey, now: Now) -> Result<Next, Error> {
         match key {
             GarbageKey::Owner(owner) => self.collect(owner, now).await?,

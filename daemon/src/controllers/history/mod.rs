@@ -227,6 +227,11 @@ impl Controller for History {
         Ok(if is_first { vec![Key::Jobs, Key::Pods] } else { Vec::new() })
     }
 
+    /// More may be finished than is known.
+    fn missed_changes(&self) {
+        self.looked.store(false, Ordering::Relaxed);
+    }
+
     fn clock_jumped(&self) {
         self.clocks(|clocks| clocks.note(self.clock.now()));
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{at, facts, pod_json};
 use crate::{
-    driver::{Controller as _, Next, Waker},
+    driver::{Controller as _, Driver, Next, Waker},
     engine::{
         Error, Event,
         scripted::{Call, Fault, ScriptedEngine},
@@ -66,7 +66,7 @@ impl World {
         .await
         .unwrap();
         let engine = ScriptedEngine::new(clock.clone(), &["busybox:1"]);
-        let node = node(&dir, &clock, &store, &engine);
+        let node = node(&dir, &clock, &store, &engine, &Waker::default());
         let mut world = Self { dir, clock, store, engine, node, events: None, uid: "u".to_owned() };
         world.put(&pod_json(changes)).await;
         world.connect().await;
@@ -211,7 +211,7 @@ impl World {
     /// The daemon dies and is started again.
     pub(super) async fn crash(&mut self) {
         self.events = None;
-        self.node = node(&self.dir, &self.clock, &self.store, &self.engine);
+        self.node = node(&self.dir, &self.clock, &self.store, &self.engine, &Waker::default());
         self.connect().await;
     }
 
@@ -222,6 +222,31 @@ impl World {
             self.advance(1);
         }
         self.settle().await;
+    }
+
+    /// A driver that steps the node, which is made anew for it.
+    async fn driver(&mut self) -> Driver {
+        let waker = Waker::default();
+        self.node = node(&self.dir, &self.clock, &self.store, &self.engine, &waker);
+        let mut driver = Driver::new(self.store.clone(), self.clock.clone());
+        driver.add_with(self.node.clone(), &waker);
+        self.connect().await;
+        driver
+    }
+
+    /// Everything that follows without the clock, by the driver alone.
+    async fn drive(&mut self, driver: &mut Driver) {
+        for _ in 0..20 {
+            self.drain();
+            let before = (self.store.latest(), self.engine.calls().len());
+            let _ = driver.settle(1000).await.unwrap();
+            self.node.do_chores().await;
+            self.drain();
+            if before == (self.store.latest(), self.engine.calls().len()) {
+                return;
+            }
+        }
+        panic!("does not come to rest: {:?}", self.engine.calls());
     }
 
     async fn log(&self, attempt: u32) -> Result<String, String> {
@@ -249,13 +274,14 @@ fn node(
     clock: &Arc<TestClock>,
     store: &Store,
     engine: &ScriptedEngine,
+    waker: &Waker<PodKey>,
 ) -> Node<ScriptedEngine> {
     Node::new(Parts {
         store: store.clone(),
         engine: Arc::new(engine.clone()),
         clock: clock.clone(),
         recorder: Arc::new(Recorder::new("node".to_owned(), Duration::from_secs(3600))),
-        waker: Waker::default(),
+        waker: waker.clone(),
         facts: facts(),
         data_dir: dir.path().to_owned(),
         host_root: "/".into(),
@@ -518,6 +544,42 @@ async fn a_container_without_a_pod_is_removed_i4() {
     world.settle().await;
     assert!(world.engine.names().is_empty());
     assert!(!world.dir.path().join("pods/u").exists());
+}
+
+/// F-14: a container that hangs in the kernel. Nobody looks at a pod that is gone, and still it goes as soon as it can, and keeps none of
+/// the others until then.
+#[tokio::test]
+async fn what_a_deleted_pod_left_and_could_not_be_removed_is_removed_later_r5() {
+    let containers = json!([
+        {"name": "main", "image": "busybox:1", "imagePullPolicy": "IfNotPresent"},
+        {"name": "other", "image": "busybox:1", "imagePullPolicy": "IfNotPresent"},
+    ]);
+    for is_restarted in [false, true] {
+        let mut world = World::new(json!({"spec": {"containers": containers}})).await;
+        let mut driver = world.driver().await;
+        world.drive(&mut driver).await;
+        assert_eq!(world.engine.names().len(), 3, "with the sandbox");
+        world.engine.set_stuck(FIRST, true);
+        let key = store::Key::new(Kind::Pod, "default", "p");
+        let body = world.stored().await.unwrap().body.to_string();
+        let writes = vec![Write::Delete { key, body }];
+        world.store.write(Request { guards: Vec::new(), writes, urgent: false }).await.unwrap();
+        if is_restarted {
+            driver = world.driver().await;
+        }
+        world.drive(&mut driver).await;
+        assert_eq!(world.engine.names(), [FIRST], "restarted: {is_restarted}");
+        world.advance(5);
+        world.drive(&mut driver).await;
+        assert_eq!(world.engine.names(), [FIRST], "restarted: {is_restarted}");
+        world.engine.set_stuck(FIRST, false);
+        world.drive(&mut driver).await;
+        assert_eq!(world.engine.names(), [FIRST], "not at every look");
+        world.advance(5);
+        world.drive(&mut driver).await;
+        assert!(world.engine.names().is_empty(), "restarted: {is_restarted}");
+        assert!(world.attempts().await.is_empty() && !world.dir.path().join("pods/u").exists());
+    }
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ impl Checker {
     /// FNV-1a over what a replay must repeat.
     fn digest(&mut self, change: &Change) {
         self.changes += 1;
-        let Change { revision, change_type, key, body, previous: _, index: _ } = change;
+        let Change { revision, change_type, key, body, previous: _, index: _, at: _ } = change;
         let head = format!("{revision:?}{change_type:?}{key:?}");
         for byte in head.bytes().chain(body.bytes()) {
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);

@@ -339,7 +339,7 @@ fn schedules_and_zones_that_cannot_be_used() {
 #[test]
 fn c1416_an_edit_to_a_schedule_that_cannot_be_read() {
     check(
-        "schedule=*_* edited=11:02; now=11:02",
+        "schedule=*_* new-edit=11:02; now=11:03",
         expect![[r#"
             ! UnParseableCronJobSchedule: unparseable schedule for cronjob: * *
             ! UnparseableSchedule: unparseable schedule: "* *" : expected exactly 5 fields, found 2: [* *]

@@ -16,7 +16,7 @@ use super::{
     decide::decide,
     jobs,
     plan::Plan,
-    snapshot::{Child, End, Snapshot},
+    snapshot::{Child, Edit, End, Snapshot},
 };
 
 mod decisions;
@@ -161,7 +161,8 @@ fn parse_cron_job(text: &str) -> Snapshot {
                 status.active = Some(references.collect());
             }
             "due" => due_at = Some(time(value)),
-            "edited" => edited = Some(time(value)),
+            "edited" => edited = Some(Edit { at: time(value), is_new: false }),
+            "new-edit" => edited = Some(Edit { at: time(value), is_new: true }),
             "taken" => taken = Some(value.to_owned()),
             _ => panic!("{word}"),
         }

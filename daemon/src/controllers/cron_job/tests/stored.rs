@@ -244,6 +244,65 @@ async fn an_edited_schedule_starts_nothing_at_once_and_a_resumed_one_does() {
     assert_eq!(world.names(Kind::Job).await, [job_at("x", "16:00")]);
 }
 
+/// F-7, R-5, R-7: a daemon that stood still for longer than the history lasts makes up for what it did not hear of.
+#[tokio::test]
+async fn changes_that_left_the_history_unheard_are_made_up_for() {
+    let mut world = world().await;
+    for name in ["goes", "stays"] {
+        world.create(Kind::CronJob, "default", cron_job(name, json!({}))).await;
+    }
+    world.settle().await;
+    advance(&mut world, 301).await;
+    assert_eq!(world.names(Kind::Job).await, [job_at("goes", "12:05"), job_at("stays", "12:05")]);
+    world.delete(Kind::CronJob, "default", "goes", json!({})).await;
+    world.create(Kind::CronJob, "default", cron_job("new", json!({}))).await;
+    world.clock.advance(Duration::from_secs(900));
+    world.settle().await;
+    let all = [job_at("new", "12:20"), job_at("stays", "12:05"), job_at("stays", "12:20")];
+    assert_eq!(world.names(Kind::Job).await, all);
+}
+
+/// C-1706, R-7, F-7, F-16: an edit counts from when it was stored, and not from the first look at it.
+#[tokio::test]
+async fn a_time_between_an_edit_and_the_first_look_at_it_is_missed_and_runs() {
+    for is_set in [false, true] {
+        let mut world = world().await;
+        world.create(Kind::CronJob, "default", cron_job("x", json!({"schedule": "0 0 * * *"}))).await;
+        world.settle().await;
+        world.clock.advance(Duration::from_secs(3600 + 540));
+        edit(&world, "x", |object| object.0["spec"]["schedule"] = json!("*/10 * * * *")).await;
+        if is_set {
+            world.clock.jump(Duration::from_secs(90));
+            world.driver.clock_jumped();
+        } else {
+            world.clock.advance(Duration::from_secs(90));
+        }
+        world.settle().await;
+        assert_eq!(world.names(Kind::Job).await, [job_at("x", "13:10")], "the clock was set: {is_set}");
+    }
+}
+
+/// I-10: a clock that is set back makes nobody wait until the time of the edit has come again.
+#[tokio::test]
+async fn an_edit_in_the_future_holds_nothing_back() {
+    for looks_between in [false, true] {
+        let mut world = world().await;
+        world.create(Kind::CronJob, "default", cron_job("x", json!({"schedule": "0 0 * * *"}))).await;
+        world.settle().await;
+        world.clock.advance(Duration::from_secs(3 * 3600));
+        edit(&world, "x", |object| object.0["spec"]["schedule"] = json!("*/10 * * * *")).await;
+        if looks_between {
+            world.settle().await;
+        }
+        world.clock.jump_back(Duration::from_secs(3600));
+        world.driver.clock_jumped();
+        world.settle().await;
+        assert_eq!(world.names(Kind::Job).await, Vec::<String>::new(), "C-1706");
+        advance(&mut world, 601).await;
+        assert_eq!(world.names(Kind::Job).await, [job_at("x", "14:10")], "looked at in between: {looks_between}");
+    }
+}
+
 /// C-803, C-1410.
 #[tokio::test]
 async fn c803_a_forbidden_run_starts_when_the_running_job_ends() {
