@@ -3,6 +3,7 @@
 
 use std::{
     path::PathBuf,
+    process::Command,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -41,6 +42,8 @@ pub enum Fault {
     Twice,
     /// Somebody else creates a container of that name first (F-10).
     StrangerFirst,
+    /// The engine hears of it; this process gets SIGKILL so long after (F-11).
+    Kill { pid: u32, after: Duration },
 }
 
 /// What happens to events of an action (`start`, `die`, …).
@@ -81,6 +84,8 @@ struct Shared {
     cuts: watch::Sender<u64>,
     /// The value of the label `stranger` on what [`Fault::StrangerFirst`] makes.
     stranger: String,
+    /// The engine's socket.
+    engine: String,
 }
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -92,9 +97,22 @@ impl Proxy {
     /// When it cannot.
     #[must_use]
     pub fn open() -> Self {
+        Self::open_to(&crate::docker_host())
+    }
+
+    /// The same in front of another engine.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn open_to(host: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("jobd-proxy-").tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(dir.path().join("docker.sock")).expect("a socket");
-        let shared = Arc::new(Shared { stranger: crate::unique("stranger"), ..Shared::default() });
+        let shared = Arc::new(Shared {
+            stranger: crate::unique("stranger"),
+            engine: host.trim_start_matches("unix://").to_owned(),
+            ..Shared::default()
+        });
         let accepting = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -213,7 +231,8 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> std::io::Res
     parts.headers.remove("transfer-encoding");
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let path = parts.uri.to_string();
-    let forward = async |body: Bytes| forward(Request::from_parts(parts.clone(), Full::new(body))).await;
+    let engine = shared.engine.clone();
+    let forward = async |body: Bytes| forward(&engine, Request::from_parts(parts.clone(), Full::new(body))).await;
     match shared.take_fault(parts.method.as_str(), parts.uri.path()) {
         None => {}
         Some(Fault::CutBefore) => return Err(cut()),
@@ -222,6 +241,12 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> std::io::Res
             return Err(cut());
         }
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+        Some(Fault::Kill { pid, after }) => {
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(Command::new("kill").arg("-KILL").arg(pid.to_string()).status());
+            });
+        }
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Answer(status, message)) => {
             let body = serde_json::json!({"message": message}).to_string();
@@ -278,9 +303,8 @@ fn cut() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::ConnectionReset, "cut")
 }
 
-async fn forward(request: Request<Full<Bytes>>) -> std::io::Result<Response<Incoming>> {
-    let engine = crate::docker_host();
-    let stream = UnixStream::connect(engine.trim_start_matches("unix://")).await?;
+async fn forward(engine: &str, request: Request<Full<Bytes>>) -> std::io::Result<Response<Incoming>> {
+    let stream = UnixStream::connect(engine).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(std::io::Error::other)
