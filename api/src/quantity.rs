@@ -200,7 +200,7 @@ impl Decimal {
     }
 
     fn milli(&self, negative: bool) -> i128 {
-        if !negative {
+        if !negative || self.digits.is_empty() {
             return self.scaled(-3).unwrap_or(i128::MAX);
         }
         // Up is towards zero here.
