@@ -337,6 +337,13 @@ mod tests {
         assert_eq!(Quantity::parse("1e2000000000").unwrap().milli(), i128::MAX);
     }
 
+    #[test]
+    fn nothing_is_nothing_with_a_sign_too() {
+        for text in ["-0", "-0n", "-0.0u", "0Ki"] {
+            assert_eq!(Quantity::parse(text).unwrap().milli(), 0, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn parsing_never_panics(text in "[-+]?[0-9.]{0,40}[eEinumkKMGTP]{0,3}[-+]?[0-9]{0,9}|.*") {

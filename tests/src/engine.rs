@@ -67,10 +67,14 @@ pub fn remove_all(instance: &str) {
 fn remove_cgroups(instance: &str) {
     let roots = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
     for ours in roots.chain(["/sys/fs/cgroup".into()]).map(|root| root.join("jobd").join(instance)) {
-        let groups = std::fs::read_dir(&ours).into_iter().flatten().flatten();
-        groups.for_each(|group| _ = std::fs::remove_dir(group.path()));
-        let _ = std::fs::remove_dir(&ours);
+        remove_below(&ours);
     }
+}
+
+fn remove_below(dir: &Path) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().is_dir()).for_each(|entry| remove_below(&entry.path()));
+    let _ = std::fs::remove_dir(dir);
 }
 
 /// Kills a container, by its name, as a stranger would.

@@ -205,6 +205,19 @@ async fn hooks_run_at_the_beginning_and_before_the_end() {
     assert_eq!(events(&client, "early", "FailedPostStartHook").await, ["PostStartHook failed"]);
     assert_eq!(events(&client, "early", "Killing").await, ["FailedPostStartHook"]);
 
+    // J-2511, J-2586: what runs again says why it waits.
+    client.post(PODS, &pod("again", "Always", "sleep 1000", &lifecycle)).await.expect(201);
+    let reason = |pod: &Value| status(pod)["state"]["waiting"]["reason"].as_str().unwrap_or_default().to_owned();
+    let waiting = client.wait(&path("again"), "waiting", |pod| reason(pod) == "PostStartHookError").await;
+    let message = status(&waiting)["state"]["waiting"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Exec lifecycle hook ([sh -c exit 1]) for Container \"main\" in Pod \"again_"),
+        "{message}"
+    );
+    assert_eq!(status(&waiting)["lastState"]["terminated"]["exitCode"], 137, "{waiting}");
+    client.wait(&path("again"), "in back-off", |pod| reason(pod) == "CrashLoopBackOff").await;
+    delete(&client, "again").await;
+
     let get = json!({"httpGet": {"path": "/bye", "port": 8080}});
     let lifecycle = json!({"lifecycle": {"preStop": get, "postStart": {"sleep": {"seconds": 1}}}});
     client

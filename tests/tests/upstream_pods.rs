@@ -548,3 +548,204 @@ async fn logs_in_all_ways() {
     suite.get("pods/logs/log?container=other").await.expect(400);
     suite.get("pods/not-there/log").await.expect(404);
 }
+
+/// PodOSRejection, Sysctls, Pods Extended: what cannot run on the node is not admitted, and says why.
+#[tokio::test]
+async fn what_cannot_run_here_is_rejected() {
+    let suite = Suite::start("pod-os-rejection").await;
+    let mut asked = sleeper("wrong-pod-os");
+    asked["spec"]["os"] = json!({"name": "windows"});
+    asked["spec"]["nodeName"] = json!(suite.ready_node().await);
+    suite.create("pods", &asked).await.expect(201);
+    let failed = suite.wait_phase("wrong-pod-os", "Failed").await;
+    assert_eq!(failed["status"]["reason"], "PodOSNotSupported", "{failed}");
+    suite.delete("pods/wrong-pod-os", &json!({})).await.expect(200);
+    suite.wait_gone("pods/wrong-pod-os").await;
+    // One that no node has room for, and one that would change the kernel for others.
+    let mut large = sleeper("too-large");
+    large["spec"]["nodeName"] = asked["spec"]["nodeName"].clone();
+    container(&mut large)["resources"] = json!({"requests": {"cpu": "10000"}});
+    suite.create("pods", &large).await.expect(201);
+    let failed = suite.wait_phase("too-large", "Failed").await;
+    assert_eq!((&failed["status"]["reason"], &failed["status"]["observedGeneration"]), (&json!("OutOfcpu"), &json!(1)));
+    let mut unsafe_one = sleeper("sysctl");
+    unsafe_one["spec"]["securityContext"] = json!({"sysctls": [{"name": "kernel.msgmax", "value": "10000000000"}]});
+    suite.create("pods", &unsafe_one).await.expect(201);
+    let failed = suite.wait_phase("sysctl", "Failed").await;
+    assert_eq!(failed["status"]["reason"], "SysctlForbidden", "{failed}");
+}
+
+/// The names of a host: short, with its domain, as the pod gives it; and what is too long for a kernel.
+#[tokio::test]
+async fn host_names_of_all_kinds() {
+    let suite = Suite::start("hostfqdn").await;
+    let named = |name: &str, changes: Value| {
+        let mut pod = pod(name, "echo \"$(hostname);$(hostname -f);\"");
+        pod["spec"].as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        pod
+    };
+    check_output(&suite, &named("a", json!({})), &["a;a;"]).await;
+    check_output(&suite, &named("b", json!({"setHostnameAsFQDN": true})), &["b;b;"]).await;
+    let fqdn = |name: &str| format!("{name}.t.{}.svc.cluster.local", suite.namespace);
+    check_output(&suite, &named("c", json!({"subdomain": "t"})), &[&format!("c;{};", fqdn("c"))]).await;
+    let whole = named("d", json!({"subdomain": "t", "setHostnameAsFQDN": true}));
+    check_output(&suite, &whole, &[&format!("{0};{0};", fqdn("d"))]).await;
+    check_output(&suite, &named("e", json!({"hostnameOverride": "my-host"})), &["my-host;my-host;"]).await;
+    let mine = named("f", json!({"hostnameOverride": "my-host", "subdomain": "t"}));
+    check_output(&suite, &mine, &["my-host;my-host;"]).await;
+    let both = named("g", json!({"hostnameOverride": "my-host", "setHostnameAsFQDN": true}));
+    assert_eq!(suite.create("pods", &both).await.status, 422);
+    let long = "h".repeat(60);
+    let too_long = named(&long, json!({"subdomain": "t", "setHostnameAsFQDN": true}));
+    suite.create("pods", &too_long).await.expect(201);
+    let selector = format!("events?fieldSelector=involvedObject.name%3D{long}%2Creason%3DFailedCreatePodSandBox");
+    let told = suite.wait(&selector, "told", |list| list["items"].as_array().is_some_and(|all| !all.is_empty())).await;
+    let message = told["items"][0]["message"].as_str().unwrap();
+    assert!(message.starts_with("Failed to create pod sandbox: failed to construct FQDN"), "{message}");
+    assert_eq!(suite.get(&format!("pods/{long}")).await.expect(200)["status"]["phase"], "Pending");
+}
+
+/// Variables that an init container leaves in a file, in its own words.
+#[tokio::test]
+async fn variables_from_a_file() {
+    let suite = Suite::start("envfile").await;
+    let mut asked = pod("env-file", "echo \"$A;$B;$C;\"");
+    let file = |name: &str, key: &str, optional: bool| {
+        let reference = json!({"volumeName": "config", "path": "a/b.env", "key": key, "optional": optional});
+        json!({"name": name, "valueFrom": {"fileKeyRef": reference}})
+    };
+    asked["spec"]["volumes"] = json!([{"name": "config", "emptyDir": {}}]);
+    let write = "mkdir /data/a; printf \"# mine\\nA='x y'\\nB='\\$A'\\n\" > /data/a/b.env";
+    asked["spec"]["initContainers"] = json!([{
+        "name": "write", "image": BUSYBOX, "command": ["sh", "-c", write],
+        "volumeMounts": [{"name": "config", "mountPath": "/data"}],
+    }]);
+    container(&mut asked)["env"] = json!([file("A", "A", false), file("B", "B", false), file("C", "C", true)]);
+    check_output(&suite, &asked, &["x y;$A;;"]).await;
+    asked["metadata"]["name"] = json!("env-file-missing");
+    container(&mut asked)["env"] = json!([file("C", "C", false)]);
+    suite.create("pods", &asked).await.expect(201);
+    let waiting = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["waiting"].clone();
+    let pod = suite
+        .wait("pods/env-file-missing", "waiting", |pod| waiting(pod)["reason"] == "CreateContainerConfigError")
+        .await;
+    let message = "environment variable key \"C\" not found in file \"a/b.env\"";
+    assert_eq!(waiting(&pod)["message"], message, "{pod}");
+}
+
+/// Pod Level Resources: quality and requests follow from the pod's own, and its containers are held to them together.
+#[tokio::test]
+async fn resources_of_the_pod_as_a_whole() {
+    let suite = Suite::start("pod-level-resources").await;
+    let whole = json!({"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "100m", "memory": "64Mi"}});
+    // Each of the two stays below the limit, both together do not.
+    let fill = "head -c 48000000 /dev/zero | tail -c 48000000 | sleep 5";
+    let mut asked = pod("two", &format!("{fill}; sleep 1"));
+    asked["spec"]["resources"] = whole.clone();
+    asked["spec"]["containers"].as_array_mut().unwrap().push(json!({
+        "name": "other", "image": BUSYBOX, "command": ["sh", "-c", fill],
+    }));
+    let made = suite.create("pods", &asked).await.expect(201);
+    assert_eq!((&made["status"]["qosClass"], &made["spec"]["resources"]), (&json!("Burstable"), &whole), "{made}");
+    let uid = made["metadata"]["uid"].as_str().unwrap();
+    let ended = suite
+        .wait("pods/two", "killed or refused", |pod| {
+            pod["status"]["containerStatuses"].as_array().is_some_and(|all| {
+                all.iter().any(|one| {
+                    one["state"]["terminated"]["reason"] == "OOMKilled"
+                        || one["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+                        || one["state"]["running"].is_object()
+                })
+            })
+        })
+        .await;
+    let group = format!("/sys/fs/cgroup/memory/jobd/{}/{uid}.pod/memory.limit_in_bytes", suite.daemon.instance());
+    if suite.daemon.log().contains("no cgroup tells") {
+        assert!(ended.to_string().contains("limits of the pod as a whole"), "{ended}");
+    } else if std::path::Path::new("/sys/fs/cgroup/memory").exists() {
+        assert_eq!(std::fs::read_to_string(group).unwrap().trim(), "67108864");
+    }
+    suite.delete("pods/two", &json!({"gracePeriodSeconds": 0})).await.expect(200);
+    suite.wait_gone("pods/two").await;
+
+    let mut alone = pod("alone", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max");
+    alone["spec"]["resources"] = json!({"limits": {"memory": "64Mi"}});
+    let (ended, log) = run(&suite, &alone).await;
+    assert!(log.lines().any(|line| line == "67108864"), "{log}{ended}");
+    assert_eq!(ended["spec"]["resources"]["requests"]["memory"], "64Mi");
+}
+
+/// Container Restart Rules: one container's own policy and rules in a pod that is never restarted; all of them anew (J-2501).
+#[tokio::test]
+async fn containers_restart_by_their_own_rules() {
+    let suite = Suite::start("container-restarts").await;
+    let rule = |action: &str| json!([{"action": action, "exitCodes": {"operator": "In", "values": [42]}}]);
+    let once = |then: &str| format!("if [ -e /data/ran ]; then {then}; fi; touch /data/ran; exit 42");
+    let ruled = |name: &str, action: &str| {
+        let mut pod = pod(name, &once("exit 0"));
+        pod["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+        let main = container(&mut pod);
+        main["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+        main["restartPolicy"] = json!("Never");
+        main["restartPolicyRules"] = rule(action);
+        pod
+    };
+    let (ended, _) = run(&suite, &ruled("one", "Restart")).await;
+    let status = &ended["status"];
+    assert_eq!((&status["phase"], &status["containerStatuses"][0]["restartCount"]), (&json!("Succeeded"), &json!(1)));
+    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 42);
+
+    let mut all = ruled("all", "RestartAllContainers");
+    let inits = "echo init >> /data/log";
+    let mount = json!([{"name": "data", "mountPath": "/data"}]);
+    all["spec"]["initContainers"] =
+        json!([{"name": "init", "image": BUSYBOX, "command": ["sh", "-c", inits], "volumeMounts": mount}]);
+    container(&mut all)["command"] = json!(["sh", "-c", once("cat /data/log; exit 0")]);
+    all["spec"]["containers"].as_array_mut().unwrap().push(json!({
+        "name": "other", "image": BUSYBOX, "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 3 & wait"],
+    }));
+    let (ended, log) = run(&suite, &all).await;
+    assert_eq!(ended["status"]["phase"], "Succeeded", "{ended}");
+    assert_eq!(log, "init\ninit\n", "{ended}");
+    for status in ended["status"]["containerStatuses"].as_array().unwrap() {
+        assert_eq!(status["restartCount"], 1, "{status}");
+        assert_eq!(status["lastState"]["terminated"]["reason"], "RestartingAllContainers", "{status}");
+    }
+}
+
+/// Init containers of pods that are always restarted; of one that fails for ever nothing starts after it (J-2530, J-2531).
+#[tokio::test]
+async fn init_containers_in_a_restarted_pod() {
+    let suite = Suite::start("init-container").await;
+    let inits = |first: &str| {
+        json!([
+            {"name": "init1", "image": BUSYBOX, "command": [first]},
+            {"name": "init2", "image": BUSYBOX, "command": ["/bin/true"]},
+        ])
+    };
+    let mut well = sleeper("well");
+    well["spec"]["restartPolicy"] = json!("Always");
+    well["spec"]["initContainers"] = inits("/bin/true");
+    suite.create("pods", &well).await.expect(201);
+    let running = suite.wait_phase("well", "Running").await;
+    assert!(has_condition(&running, "Initialized"), "{running}");
+    for status in running["status"]["initContainerStatuses"].as_array().unwrap() {
+        assert!(status["ready"] == true && status["state"]["terminated"]["exitCode"] == 0, "{status}");
+    }
+    let mut ill = sleeper("ill");
+    ill["spec"]["restartPolicy"] = json!("Always");
+    ill["spec"]["initContainers"] = inits("/bin/false");
+    suite.create("pods", &ill).await.expect(201);
+    let seen = suite
+        .wait("pods/ill", "tried again", |pod| {
+            pod["status"]["initContainerStatuses"][0]["restartCount"].as_i64().is_some_and(|count| count >= 2)
+        })
+        .await;
+    let status = &seen["status"];
+    assert_eq!(status["phase"], "Pending", "{seen}");
+    assert!(status["initContainerStatuses"][1]["state"]["waiting"]["reason"] == "PodInitializing", "{seen}");
+    assert!(status["containerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing", "{seen}");
+    let initialized = status["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Initialized").unwrap();
+    assert_eq!(initialized["reason"], "ContainersNotInitialized");
+    assert_eq!(initialized["message"], "containers with incomplete status: [init1 init2]");
+}

@@ -70,6 +70,8 @@ pub struct ContainerSpec {
     pub env: Vec<String>,
     pub working_dir: Option<String>,
     pub hostname: Option<String>,
+    /// Beside the host name, in the hosts file too.
+    pub domainname: Option<String>,
     /// `uid[:gid]`
     pub user: Option<String>,
     pub supplementary_groups: Vec<i64>,

@@ -348,6 +348,15 @@ impl<E: Engine> Shared<E> {
     }
 
     async fn build_spec(&self, scene: &Scene<'_>, memory: &mut Memory) -> Result<Step, Error> {
+        if let Err(message) = spec::kernel_hostname(scene.pod) {
+            memory.events.push(events::failed_sandbox(scene.pod, &message));
+            let retry_at = scene.now.boot + CONFIG_RETRY;
+            let reason = "ContainerCreating".to_owned();
+            return Ok(Step::Trouble(Trouble { reason, message: String::new(), retry_at }));
+        }
+        if let Err(message) = self.cgroups.prepare_pod(scene.uid(), &spec::pod_limits(scene.pod)) {
+            return Ok(self.trouble(scene, memory, "CreateContainerConfigError", message));
+        }
         if scene.role == Role::Sandbox {
             let cgroup_parent = self.cgroups.parent(scene.uid(), scene.name, memory.attempt);
             let sandbox = spec::sandbox(scene.pod, memory.attempt, &self.facts());
@@ -360,6 +369,8 @@ impl<E: Engine> Shared<E> {
         let (image, attempt) = (memory.image.clone().unwrap_or_default(), memory.attempt);
         let sandbox = scene.sandbox.map(str::to_owned);
         let built = tokio::task::spawn_blocking(move || -> Result<ContainerSpec, String> {
+            let files = volumes::variable_files(&directories, &pod, &container);
+            let sources = Sources { files, ..sources };
             let environment = environment::resolve(&pod, &container, &sources, &facts)?;
             let volumes::Mounts { mounts, tmpfs } =
                 volumes::mounts(&directories, &pod, &container, attempt, &environment)?;
@@ -615,6 +626,9 @@ impl<E: Engine> Shared<E> {
             if health.is_some_and(|health| health.failed.is_some()) {
                 memory.probe_ended = scene.last.map(|last| last.attempt);
             }
+            if let Some(failure) = self.vitals.post_start_failure(scene.key, &container.name) {
+                memory.hook_failed = scene.last.map(|last| (last.attempt, failure));
+            }
         }
         memory.calls.stop_at.get_or_insert(scene.now.boot);
     }
@@ -651,12 +665,8 @@ impl<E: Engine> Shared<E> {
         Turn::Again
     }
 
-    /// The pod's, else the image's, else TERM.
+    /// The image's, else TERM.
     async fn stop_signal(&self, scene: &Scene<'_>, memory: &mut Memory) -> String {
-        let container = scene.pod_container();
-        if let Some(signal) = container.and_then(|one| one.lifecycle.as_ref()?.stop_signal.clone()) {
-            return signal;
-        }
         if memory.image.is_none()
             && let Seen::Present(found) = scene.container
             && let Ok(image) = self.engine.inspect_image(&found.image_id).await

@@ -90,6 +90,38 @@ impl Place {
         }
     }
 
+    fn is_version_2(&self) -> bool {
+        self.time.join("cgroup.controllers").exists()
+    }
+
+    /// Makes a pod's cgroup, with its limits, in every hierarchy that can limit something.
+    fn limit(&self, group: &Path, limits: PodLimits) -> io::Result<()> {
+        fs::create_dir_all(self.time.join(group))?;
+        if self.is_version_2() {
+            // Controllers are handed down one by one.
+            let above: Vec<&Path> = group.ancestors().skip(1).collect();
+            for dir in above.into_iter().rev() {
+                for controller in ["+cpu", "+memory", "+pids"] {
+                    if let Err(error) = fs::write(self.time.join(dir).join("cgroup.subtree_control"), controller) {
+                        debug!(dir = %dir.display(), controller, error = %error, "a controller is not handed down");
+                    }
+                }
+            }
+            return write_all(&self.time.join(group), &limits.version_2(), "memory.swap.max");
+        }
+        for (root, own) in self.all.iter().flat_map(|root| [(root, "memory."), (root, "cpu.")]) {
+            let decisive = if own == "cpu." { "cpu.shares" } else { "memory.limit_in_bytes" };
+            if !root.join(decisive).exists() {
+                continue;
+            }
+            let dir = root.join(group);
+            fs::create_dir_all(&dir)?;
+            let files: Vec<_> = limits.version_1().into_iter().filter(|(name, _)| name.starts_with(own)).collect();
+            write_all(&dir, &files, "memory.memsw.limit_in_bytes")?;
+        }
+        Ok(())
+    }
+
     /// Ends what is left in it and removes it.
     fn remove(&self, group: &Path) {
         for pid in processes(&self.time.join(group)).unwrap_or_default() {
@@ -111,6 +143,55 @@ impl Place {
     }
 }
 
+/// What limits a pod of several containers as a whole; none: nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodLimits {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Billionths of a processor.
+    pub nano_cpus: Option<i64>,
+    pub cpu_shares: Option<i64>,
+}
+
+/// How long the kernel's accounting period for processors is, in microseconds.
+const PERIOD_US: i64 = 100_000;
+
+impl PodLimits {
+    /// The files of a cgroup and what is written to them, on version 1; those that another hierarchy has are not there.
+    fn version_1(self) -> Vec<(&'static str, String)> {
+        let Self { memory, nano_cpus, cpu_shares } = self;
+        let mut files = Vec::new();
+        if let Some(memory) = memory {
+            files.push(("memory.limit_in_bytes", memory.to_string()));
+            // Not there where swap is not counted.
+            files.push(("memory.memsw.limit_in_bytes", memory.to_string()));
+        }
+        if let Some(nano) = nano_cpus {
+            files.push(("cpu.cfs_period_us", PERIOD_US.to_string()));
+            files.push(("cpu.cfs_quota_us", quota_us(nano).to_string()));
+        }
+        files.extend(cpu_shares.map(|shares| ("cpu.shares", shares.to_string())));
+        files
+    }
+
+    fn version_2(self) -> Vec<(&'static str, String)> {
+        let Self { memory, nano_cpus, cpu_shares } = self;
+        let mut files = Vec::new();
+        if let Some(memory) = memory {
+            files.push(("memory.max", memory.to_string()));
+            files.push(("memory.swap.max", "0".to_owned()));
+        }
+        files.extend(nano_cpus.map(|nano| ("cpu.max", format!("{} {PERIOD_US}", quota_us(nano)))));
+        files.extend(cpu_shares.map(|shares| ("cpu.weight", (1 + (shares - 2) * 9999 / 262_142).to_string())));
+        files
+    }
+}
+
+/// The kernel takes no less than a millisecond.
+fn quota_us(nano_cpus: i64) -> i64 {
+    (nano_cpus / 10_000).max(1000)
+}
+
 /// The processes in a cgroup and below it.
 fn processes(dir: &Path) -> io::Result<Vec<i32>> {
     let mut found: Vec<i32> =
@@ -120,6 +201,17 @@ fn processes(dir: &Path) -> io::Result<Vec<i32>> {
         found.extend(processes(&child).unwrap_or_default());
     }
     Ok(found)
+}
+
+/// Writes a cgroup's files; one of them may not be there.
+fn write_all(dir: &Path, files: &[(&str, String)], optional: &str) -> io::Result<()> {
+    for (name, text) in files {
+        match fs::write(dir.join(name), text) {
+            Err(error) if *name != optional => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn children(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -175,9 +267,37 @@ impl Cgroups {
         self.place.get()?.as_ref()
     }
 
-    /// One flat level: a directory that another start may be about to use is never removed.
+    /// One flat level: a directory that another start may be about to use is never removed. Only a pod with limits as a whole has one above
+    /// those of its attempts.
     fn group(&self, uid: &str, container: &str, attempt: u32) -> PathBuf {
-        self.ours.join(format!("{uid}.{container}.{attempt}"))
+        let whole = self.pod(uid);
+        let is_there = self.place().is_some_and(|place| place.time.join(&whole).is_dir());
+        let above = if is_there { &whole } else { &self.ours };
+        above.join(format!("{uid}.{container}.{attempt}"))
+    }
+
+    fn pod(&self, uid: &str) -> PathBuf {
+        self.ours.join(format!("{uid}.pod"))
+    }
+
+    /// Makes the cgroup of a pod whose containers have limits together; again, without harm.
+    ///
+    /// # Errors
+    /// When they cannot be had: the text of the `CreateContainerConfigError`.
+    pub(super) fn prepare_pod(&self, uid: &str, limits: &PodLimits) -> Result<(), String> {
+        if *limits == PodLimits::default() {
+            return Ok(());
+        }
+        let Some(place) = self.place() else {
+            return match limits {
+                // Shares only weigh.
+                PodLimits { memory: None, nano_cpus: None, cpu_shares: _ } => Ok(()),
+                PodLimits { .. } => Err("limits of the pod as a whole need cgroups that jobd can make (the engine's \
+                                         driver must be cgroupfs, and the engine must run beside jobd)"
+                    .to_owned()),
+            };
+        };
+        place.limit(&self.pod(uid), *limits).map_err(|error| format!("limits of the pod as a whole: {error}"))
     }
 
     /// What the engine is told; none: its own default.
@@ -322,6 +442,56 @@ mod tests {
         cgroups.remove("other", "main", 0);
         cgroups.leave();
         assert_eq!(count("jobd/i"), 0);
+    }
+
+    /// A pod of several containers has a cgroup above theirs, with its limits in each hierarchy.
+    #[test]
+    fn a_pod_with_limits_has_a_cgroup_of_its_own_d1104() {
+        const LIMITS: PodLimits =
+            PodLimits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), cpu_shares: Some(256) };
+        for version in [1, 2] {
+            let (sys, place) = place(version);
+            if version == 1 {
+                fs::write(sys.path().join("memory/memory.limit_in_bytes"), "").unwrap();
+                fs::write(sys.path().join("cpu,cpuacct/cpu.shares"), "").unwrap();
+            }
+            let data = tempfile::tempdir().unwrap();
+            let cgroups = Cgroups::new(data.path(), "i");
+            cgroups.place.set(Some(place)).unwrap();
+            assert_eq!(cgroups.parent("u", "main", 0).as_deref(), Some("/jobd/i/u.main.0"));
+            cgroups.prepare_pod("u", &PodLimits::default()).unwrap();
+            assert!(cgroups.uids().is_empty(), "nothing to limit");
+            cgroups.prepare_pod("u", &LIMITS).unwrap();
+            cgroups.prepare_pod("u", &LIMITS).unwrap();
+            cgroups.prepare("u", "main", 0);
+            assert_eq!(cgroups.parent("u", "main", 0).as_deref(), Some("/jobd/i/u.pod/u.main.0"));
+            assert_eq!(cgroups.uids(), ["u"]);
+            let read = |path: &str| fs::read_to_string(sys.path().join(path)).unwrap();
+            match version {
+                1 => {
+                    assert_eq!(read("memory/jobd/i/u.pod/memory.limit_in_bytes"), "67108864");
+                    assert_eq!(read("cpu,cpuacct/jobd/i/u.pod/cpu.cfs_quota_us"), "50000");
+                    assert_eq!(read("cpu,cpuacct/jobd/i/u.pod/cpu.shares"), "256");
+                }
+                _ => {
+                    assert_eq!(read("jobd/i/u.pod/memory.max"), "67108864");
+                    assert_eq!(read("jobd/i/u.pod/cpu.max"), "50000 100000");
+                    assert_eq!(read("jobd/i/u.pod/cpu.weight"), "10");
+                    assert_eq!(read("jobd/i/cgroup.subtree_control"), "+pids");
+                }
+            }
+        }
+    }
+
+    /// Limits that cannot be had are not taken for granted.
+    #[test]
+    fn limits_of_a_pod_need_cgroups_of_ours_d1001() {
+        let data = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups::new(data.path(), "i");
+        let shares = PodLimits { cpu_shares: Some(256), ..PodLimits::default() };
+        assert_eq!(cgroups.prepare_pod("u", &shares), Ok(()));
+        let error = cgroups.prepare_pod("u", &PodLimits { memory: Some(1 << 26), ..shares }).unwrap_err();
+        assert!(error.starts_with("limits of the pod as a whole need cgroups"), "{error}");
     }
 
     /// Nothing is claimed of an engine that was not seen to use our cgroups, and nothing of one that makes its own.

@@ -8,9 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, PodSpec, PodStatus};
 
 use super::{
+    admit::{self, Rejection},
     events,
     life::{self, One, Order, Stop, Want},
     observed::{Anchors, Member, Observed, Part, Role, Seen, Step, Trouble},
+    restart,
     status::{self, DEADLINE_EXCEEDED, Ending, Picture, Shown},
 };
 use crate::{
@@ -96,6 +98,9 @@ pub fn decide(seen: &Observed<'_>, anchors: &mut Anchors) -> Decision {
     let Some(spec) = seen.pod.spec.as_ref().filter(|_| !seen.members.is_empty()) else {
         return decided(Action::Wait(None), "the pod has no container");
     };
+    if let Some(decision) = reject(seen, spec) {
+        return decision;
+    }
     let grace = grace(spec);
     let stop = stop(seen, grace, anchors);
     let view = View::new(seen, grace);
@@ -136,6 +141,22 @@ pub fn decide(seen: &Observed<'_>, anchors: &mut Anchors) -> Decision {
     }
     let due = deadline(seen).filter(|_| stop.is_none()).map(|deadline| anchors.boot(deadline, seen.now));
     wait(seen, &wants, due)
+}
+
+/// A pod that cannot run here is not admitted. None: it can, it has begun, or it is being deleted.
+fn reject(seen: &Observed<'_>, spec: &PodSpec) -> Option<Decision> {
+    let begun = seen.members.iter().any(|member| !member.part.attempts.is_empty());
+    if begun || seen.pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let Rejection { reason, message } = admit::reject(spec, seen.node)?;
+    if is_published(seen) {
+        return Some(decided(Action::Wait(None), "the pod was not admitted"));
+    }
+    let status = status::rejected(seen.pod, &reason, &message, seen.now.wall);
+    let event = events::pod(seen.pod, EventType::Warning, &reason, message);
+    let commit = Commit { attempt: None, status, events: vec![event], confirm_deletion: false };
+    Some(decided(Action::Commit(Box::new(commit)), "the pod is not admitted"))
 }
 
 fn grace(spec: &PodSpec) -> Duration {
@@ -183,6 +204,8 @@ struct View<'a> {
     over: bool,
     /// When that happened.
     over_since: Option<Timestamp>,
+    /// All begin anew, and some still have to end before that.
+    anew: bool,
     grace: Duration,
 }
 
@@ -209,7 +232,8 @@ impl<'a> View<'a> {
             Some(exit) => exit.finished_at,
             None => ends.filter_map(|exit| exit.finished_at).max(),
         };
-        Self { sandbox, lost, dead, over: failed.is_some() || done || dead, over_since, grace }
+        let anew = parts().any(|part| part.holds_reset());
+        Self { sandbox, lost, dead, over: failed.is_some() || done || dead, over_since, anew, grace }
     }
 
     /// What the others mean for one of them.
@@ -222,9 +246,12 @@ impl<'a> View<'a> {
         let passed = member.part.started();
         let mut before = before.filter(|part| part.role != Role::Sandbox);
         let may_start = sandbox_runs
+            && !self.anew
             && before.all(|part| (passed && part.role == Role::Sidecar) || (part.lets_pass() && !part.holds_others()));
         let created = created.map(life::just_after);
-        let order = Order { stop: None, farewell: None, over: self.over, may_start, not_before: created };
+        let not_before = [created, member.part.reset].into_iter().flatten().max();
+        let abrupt = member.part.holds_reset();
+        let order = Order { stop: None, farewell: None, over: self.over, may_start, not_before, abrupt };
         let cut = |kill_at: Duration| Stop { ending: Ending::No, kill_at };
         let mine = member.memory.calls.stop_at.unwrap_or(seen.now.boot);
         let ends = stop.is_some();
@@ -238,6 +265,7 @@ impl<'a> View<'a> {
             (Some(stop), _) => Some(stop),
             // D-204: whoever lives on has lost its network.
             (None, _) if self.lost => Some(cut(mine + self.grace)),
+            (None, _) if abrupt => Some(cut(mine + self.grace)),
             (None, Role::Sidecar) if self.over && self.is_turn(index, seen) => farewell,
             (None, Role::Sandbox | Role::Init | Role::Sidecar | Role::Main) => None,
         };
@@ -270,6 +298,7 @@ impl<'a> View<'a> {
             over: false,
             may_start: stop.is_none() && !self.over && (!self.lost || idle),
             not_before: newest.filter(|_| self.lost).map(life::just_after),
+            abrupt: false,
         }
     }
 }
@@ -367,6 +396,8 @@ fn picture(
     disruption: Option<&str>,
 ) -> Commit {
     let attempts: Vec<Vec<Attempt>> = seen.members.iter().map(|member| after(member.part, attempt.as_ref())).collect();
+    let specs = seen.members.iter().map(|member| member.part.spec);
+    let reset = restart::reset(specs.zip(attempts.iter().map(Vec::as_slice)));
     let sandbox = seen.members.iter().zip(&attempts).find(|(member, _)| member.part.role == Role::Sandbox);
     let sandbox = sandbox.and_then(|(_, attempts)| attempts.last());
     let lost = sandbox.is_some_and(|last| last.state == AttemptState::Ended && last.exit.is_some());
@@ -379,7 +410,7 @@ fn picture(
         .map(|(member, (attempts, trouble))| {
             let since = sandbox.map(|sandbox| sandbox.created_at);
             Shown {
-                part: Part { attempts, since, ..member.part },
+                part: Part { attempts, since, reset, ..member.part },
                 container: match member.container {
                     Seen::Present(container) => Some(&**container),
                     Seen::Unknown | Seen::Absent | Seen::Foreign(_) => None,

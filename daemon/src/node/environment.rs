@@ -8,13 +8,15 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, Container, EnvVarSource, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Volume,
 };
 
-use super::observed::NodeFacts;
+use super::{env_file, observed::NodeFacts};
 
 /// The objects that a pod refers to, as far as they exist.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     pub secrets: BTreeMap<String, Secret>,
+    /// Files with variables, by volume and path; an error says why one cannot be read, none that it is not there.
+    pub files: BTreeMap<(String, String), Result<Option<String>, String>>,
 }
 
 /// The names of all config maps and secrets that a pod refers to.
@@ -205,6 +207,18 @@ fn from_source(
             Some(value) => Ok(Some(String::from_utf8_lossy(&value.0).into_owned())),
             None if optional => Ok(None),
             None => Err(format!("couldn't find key {} in Secret {namespace}/{}", key.key, key.name)),
+        };
+    }
+    if let Some(file) = &source.file_key_ref {
+        let read = sources.files.get(&(file.volume_name.clone(), file.path.clone()));
+        let text = match read {
+            Some(read) => read.clone()?,
+            None => return Err(format!("cannot find the volume \"{}\" referenced by FileKeyRef", file.volume_name)),
+        };
+        return match env_file::find(text.as_deref().unwrap_or_default(), &file.key)? {
+            Some(value) => Ok(Some(value)),
+            None if file.optional == Some(true) => Ok(None),
+            None => Err(format!("environment variable key \"{}\" not found in file \"{}\"", file.key, file.path)),
         };
     }
     Err("invalid valueFrom".to_owned())

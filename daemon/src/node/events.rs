@@ -74,7 +74,10 @@ pub fn killing(of: &Pod, name: &str, role: Role, health: Option<Health>) -> Even
     let message = match health {
         Some(Health { failed: Some(probe), .. }) => {
             let probe = probe_name(probe).to_lowercase();
-            let never = of.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("Never");
+            let spec = of.spec.as_ref();
+            let own =
+                spec.and_then(|spec| spec.containers.iter().find(|one| one.name == name)?.restart_policy.as_ref());
+            let never = own.or(spec.and_then(|spec| spec.restart_policy.as_ref())).is_some_and(|one| one == "Never");
             match role {
                 Role::Init | Role::Sidecar => format!("Init container {name} failed {probe} probe"),
                 Role::Sandbox | Role::Main if never => format!("Container {name} failed {probe} probe"),

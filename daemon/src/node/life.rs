@@ -58,6 +58,8 @@ pub(super) struct Order {
     pub(super) may_start: bool,
     /// A new attempt is made after this: it belongs to the sandbox made then.
     pub(super) not_before: Option<Timestamp>,
+    /// All begin anew: no preStop hook is run for that.
+    pub(super) abrupt: bool,
 }
 
 /// What one container needs next.
@@ -151,7 +153,7 @@ pub(super) fn next(seen: &One<'_>, anchors: &mut Anchors) -> Want {
 
 /// It does not run and may not.
 fn settled(seen: &One<'_>, last: Option<&Attempt>, anchors: &mut Anchors) -> Want {
-    let Order { stop, over, may_start, .. } = seen.order;
+    let Order { stop, over, may_start, not_before: _, farewell: _, abrupt: _ } = seen.order;
     if stop.is_some_and(|stop| stop.ending != Ending::No) || over || seen.part.verdict().is_some() {
         return Want::Over;
     }
@@ -236,7 +238,7 @@ fn prepare(seen: &One<'_>) -> Option<Want> {
 
 /// Create may have been sent, start was not: the command never ran.
 fn creating(seen: &One<'_>, last: &Attempt) -> Want {
-    let Order { stop, over, may_start, not_before, farewell: _ } = seen.order;
+    let Order { stop, over, may_start, not_before, farewell: _, abrupt: _ } = seen.order;
     if stop.is_some_and(|stop| stop.ending != Ending::No) || over {
         return never_ran(last, "stopped before it was started");
     }
@@ -351,12 +353,10 @@ fn doubt(seen: &One<'_>, last: &Attempt, id: &str) -> Want {
                 ended(exit::unknown(last, seen.history, evidence), last)
             }
             Evidence::Missing => {
-                let evidence = match last.state {
-                    AttemptState::Fencing => {
-                        "the engine does not know any more whether the command ran before it was removed"
-                    }
-                    AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Ended => {
-                        "the container is gone, and so are the engine's events about it"
+                let evidence = match seen.history.usage {
+                    Usage::Used => "the engine forgot the start, and something had run in the container's cgroup",
+                    Usage::Unused | Usage::Unknown => {
+                        "the engine forgot the start, and no cgroup tells what became of it"
                     }
                 };
                 ended(exit::unknown(last, seen.history, evidence), last)
@@ -466,7 +466,8 @@ fn probe_grace(seen: &One<'_>, failed: Option<ProbeKind>) -> Duration {
 
 /// None: there is no hook, it is under way, or there is no time for it.
 fn begin_pre_stop(seen: &One<'_>, stop: Stop) -> Option<Want> {
-    let todo = seen.part.health.pre_stop == Hook::Todo && seen.memory.calls.stop_at.is_none();
+    let asked = seen.part.health.pre_stop == Hook::Todo && !(seen.order.abrupt && seen.order.farewell.is_none());
+    let todo = asked && seen.memory.calls.stop_at.is_none();
     let begin = || act(Action::PreStop { until: stop.kill_at }, "its preStop hook comes first");
     (todo && seen.now.boot < stop.kill_at).then(begin)
 }

@@ -29,10 +29,12 @@ use crate::{
 };
 
 mod act;
+mod admit;
 pub mod cgroup;
 mod chores;
 pub mod containers;
 pub mod decide;
+mod env_file;
 pub mod environment;
 pub mod events;
 pub mod exit;
@@ -249,7 +251,8 @@ impl<E: Engine> Shared<E> {
             self.look_at_health(key, &pod, &mut looks, &facts, now);
             let first = looks.first().filter(|look| look.role == Role::Sandbox);
             let since = first.and_then(|sandbox| Some(sandbox.attempts.last()?.created_at));
-            let members: Vec<Member<'_>> = looks.iter().map(|look| look.member(spec, since)).collect();
+            let reset = restart::reset(looks.iter().map(|look| (look.spec, &look.attempts[..])));
+            let members: Vec<Member<'_>> = looks.iter().map(|look| look.member(spec, since, reset)).collect();
             let mut anchors = std::mem::take(&mut memory.anchors);
             let observed = Observed { pod: &pod, members: &members, node: &facts, now };
             let decide::Decision { member, action, reason } = decide::decide(&observed, &mut anchors);
@@ -413,11 +416,23 @@ impl<'a> Look<'a> {
         self.id().filter(|_| self.attempts.last().is_some_and(|last| last.state == AttemptState::Running))
     }
 
-    fn member<'b>(&'b self, pod_spec: &'b PodSpec, since: Option<Timestamp>) -> Member<'b> {
+    fn member<'b>(&'b self, pod_spec: &'b PodSpec, since: Option<Timestamp>, reset: Option<Timestamp>) -> Member<'b> {
         let Self { role, spec, attempts, memory, container, history, health } = self;
         let last = attempts.last().map(|last| last.attempt);
         let probe_ended = last.is_some() && memory.probe_ended == last;
-        let part = Part { role: *role, pod_spec, spec: *spec, attempts, since, health: *health, probe_ended };
+        let ended = attempts.iter().rev().find(|attempt| attempt.exit.is_some()).map(|attempt| attempt.attempt);
+        let failed = memory.hook_failed.as_ref().filter(|(attempt, _)| ended == Some(*attempt));
+        let part = Part {
+            role: *role,
+            pod_spec,
+            spec: *spec,
+            attempts,
+            since,
+            health: *health,
+            probe_ended,
+            reset,
+            hook_failed: failed.map(|(_, message)| message.as_str()),
+        };
         Member { part, container, history, memory }
     }
 }

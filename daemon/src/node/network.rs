@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Where names of services end.
-const ZONE: &str = "svc.cluster.local";
+pub(super) const ZONE: &str = "svc.cluster.local";
 
 /// The network of a pod that wants to be found by name; none: it does not.
 #[must_use]

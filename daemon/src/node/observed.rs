@@ -127,6 +127,10 @@ pub struct Part<'a> {
     pub health: Health,
     /// The last attempt was ended by its own probes: it runs again although it may have ended well.
     pub probe_ended: bool,
+    /// When all containers of the pod began anew last.
+    pub reset: Option<Timestamp>,
+    /// Why the last attempt's postStart hook failed, if it did.
+    pub hook_failed: Option<&'a str>,
 }
 
 impl<'a> Part<'a> {
@@ -192,15 +196,35 @@ impl<'a> Part<'a> {
     }
 
     fn is_present(&self, attempt: &Attempt) -> bool {
-        self.since.is_none_or(|since| attempt.created_at >= since)
+        [self.since, self.reset].into_iter().flatten().all(|since| attempt.created_at >= since)
+    }
+
+    /// Its own restart policy, or the pod's.
+    #[must_use]
+    pub fn policy(&self) -> &'a str {
+        let own = self.spec.and_then(|spec| spec.restart_policy.as_deref());
+        own.or(self.pod_spec.restart_policy.as_deref()).unwrap_or("Always")
+    }
+
+    /// Its last attempt is from before all began anew.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.last().is_some_and(|last| self.reset.is_some_and(|reset| last.created_at < reset))
+    }
+
+    /// It may still run, and has to end before all begin anew.
+    #[must_use]
+    pub fn holds_reset(&self) -> bool {
+        let open = |last: &Attempt| !matches!(last.state, AttemptState::Creating | AttemptState::Ended);
+        self.role != Role::Sandbox && self.is_stale() && self.last().is_some_and(open)
     }
 
     /// How it ended for good; none: it did not (J-2501, J-2531, J-2532).
     #[must_use]
     pub fn verdict(&self) -> Option<&'a Exit> {
         let (last, spec) = (self.last()?, self.spec?);
-        let exit = last.exit.as_ref().filter(|_| last.state == AttemptState::Ended)?;
-        let again = self.probe_ended && self.pod_spec.restart_policy.as_deref() != Some("Never");
+        let exit = last.exit.as_ref().filter(|_| last.state == AttemptState::Ended && !self.is_stale())?;
+        let again = self.probe_ended && self.policy() != "Never";
         let over = match self.role {
             Role::Sandbox | Role::Sidecar => false,
             Role::Init => {
@@ -433,6 +457,8 @@ pub struct Memory {
     pub sandbox: Option<String>,
     /// The attempt that was stopped because its probes said so.
     pub probe_ended: Option<u32>,
+    /// The attempt that was stopped because its postStart hook failed, and why that did.
+    pub hook_failed: Option<(u32, String)>,
 }
 
 impl Memory {

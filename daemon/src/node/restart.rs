@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use jobd_api::kind::pod_spec;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
+use super::status::UNKNOWN;
 use crate::store::{
     Attempt,
     attempts::{AttemptState, Exit},
@@ -31,24 +33,24 @@ pub enum Restart {
 /// Whether the container runs again after this exit (J-2501).
 #[must_use]
 pub fn wants_restart(spec: &PodSpec, container: &Container, exit: &Exit) -> bool {
-    for rule in container.restart_policy_rules.iter().flatten() {
-        let Some(codes) = &rule.exit_codes else { continue };
-        let listed = codes.values.as_ref().is_some_and(|values| values.contains(&exit.exit_code));
-        let matches = match codes.operator.as_str() {
-            "In" => listed,
-            "NotIn" => !listed,
-            _ => false,
-        };
-        if matches && rule.action == "Restart" {
-            return true;
-        }
-    }
-    let policy = container.restart_policy.as_deref().or(spec.restart_policy.as_deref()).unwrap_or("Always");
-    match policy {
-        "Never" => false,
-        "OnFailure" => exit.exit_code != 0,
-        _ => true,
-    }
+    pod_spec::restarts(spec, container, exit.exit_code)
+}
+
+/// When all containers of a pod began anew last: just after the exit for which a rule says so. What was made before that does not count
+/// any more (J-2501).
+#[must_use]
+pub fn reset<'a>(containers: impl Iterator<Item = (Option<&'a Container>, &'a [Attempt])>) -> Option<Timestamp> {
+    let exits = containers.flat_map(|(container, attempts)| {
+        let container = container.filter(|one| one.restart_policy_rules.is_some());
+        container.into_iter().flat_map(move |one| {
+            attempts.iter().filter_map(move |attempt| {
+                let exit = attempt.exit.as_ref()?;
+                let asks = exit.reason != UNKNOWN && pod_spec::restarts_all(one, exit.exit_code);
+                asks.then(|| ended_at(attempt)).flatten().map(|at| at.max(attempt.created_at))
+            })
+        })
+    });
+    exits.max().map(|last| last.checked_add(SignedDuration::from_nanos(1)).unwrap_or(last))
 }
 
 /// When the attempt after the last of these may start. `attempts` are those of one container, oldest first.

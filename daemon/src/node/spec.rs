@@ -10,6 +10,7 @@ use jobd_api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, PodSpec, ResourceRequirements, SecurityContext};
 
 use super::{
+    cgroup::PodLimits,
     containers::label,
     environment::Environment,
     events, network,
@@ -28,6 +29,8 @@ const NANO_CPUS_MIN: i64 = 10_000_000;
 const CPU_SHARES_MIN: i64 = 2;
 /// D-304: longer ones fail at start.
 const HOSTNAME_MAX: usize = 63;
+/// The kernel takes no longer name of a host.
+const KERNEL_HOSTNAME_MAX: usize = 64;
 
 /// What a container is made from, beside its pod.
 #[derive(Clone, Debug)]
@@ -65,17 +68,74 @@ pub fn has_own_hosts(pod: &Pod) -> bool {
     !on_host && (has_no_network(pod) || spec.is_some_and(needs_sandbox))
 }
 
-/// J-711.
+/// J-711. What the pod gives as the kernel's name is taken as it is.
 #[must_use]
 pub fn hostname(pod: &Pod) -> String {
     let spec = pod.spec.as_ref();
-    let given = spec.and_then(|spec| spec.hostname_override.as_ref().or(spec.hostname.as_ref()));
+    if let Some(name) = hostname_override(pod) {
+        return name.to_owned();
+    }
+    let given = spec.and_then(|spec| spec.hostname.as_ref());
     let name = given.filter(|name| !name.is_empty()).or(pod.metadata.name.as_ref()).cloned().unwrap_or_default();
     let mut end = name.len().min(HOSTNAME_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;
     }
     name[..end].trim_end_matches(['-', '.']).to_owned()
+}
+
+fn hostname_override(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.hostname_override.as_deref().filter(|name| !name.is_empty())
+}
+
+/// The domain of a pod that has a subdomain.
+#[must_use]
+pub fn domain(pod: &Pod) -> Option<String> {
+    let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|name| !name.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    hostname_override(pod).is_none().then(|| format!("{subdomain}.{namespace}.{}", network::ZONE))
+}
+
+/// The name that the kernel shows: with the domain, if the pod wants that.
+///
+/// # Errors
+/// When it is longer than a kernel's name can be.
+pub fn kernel_hostname(pod: &Pod) -> Result<String, String> {
+    let name = hostname(pod);
+    let wanted = pod.spec.as_ref().is_some_and(|spec| spec.set_hostname_as_fqdn == Some(true));
+    let Some(domain) = domain(pod).filter(|_| wanted) else { return Ok(name) };
+    let full = format!("{name}.{domain}");
+    if full.len() > KERNEL_HOSTNAME_MAX {
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long ({KERNEL_HOSTNAME_MAX} characters is the max, {} characters requested)",
+            full.len()
+        ));
+    }
+    Ok(full)
+}
+
+/// What limits the pod as a whole: for several containers that is a cgroup's business, one alone gets it itself.
+#[must_use]
+pub fn pod_limits(pod: &Pod) -> PodLimits {
+    let Some(spec) = pod.spec.as_ref().filter(|spec| needs_sandbox(spec)) else { return PodLimits::default() };
+    let mut read = ContainerSpec::default();
+    // Quantities were checked when they came in.
+    let _ = limits(spec.resources.as_ref(), None, &mut read);
+    PodLimits { memory: read.memory, nano_cpus: read.nano_cpus, cpu_shares: read.cpu_shares }
+}
+
+/// What a container gets: its own, and where it has no limit, the pod's. Alone it also gets what the pod asks for.
+fn resources(spec: &PodSpec, container: &Container, alone: bool) -> Option<ResourceRequirements> {
+    let own = container.resources.clone();
+    let Some(whole) = &spec.resources else { return own };
+    let mut own = own.unwrap_or_default();
+    for (name, limit) in whole.limits.iter().flatten() {
+        own.limits.get_or_insert_default().entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+    if alone {
+        own.requests.get_or_insert_default().extend(whole.requests.clone().unwrap_or_default());
+    }
+    Some(own)
 }
 
 /// The whole request.
@@ -105,7 +165,8 @@ pub fn build(parts: Parts<'_>) -> Result<ContainerSpec, String> {
         cmd: words(&container.args),
         env: environment.lines(),
         working_dir: container.working_dir.clone().filter(|dir| !dir.is_empty()),
-        hostname: (!host_network && sandbox.is_none()).then(|| hostname(pod)),
+        hostname: if !host_network && sandbox.is_none() { Some(kernel_hostname(pod)?) } else { None },
+        domainname: if !host_network && sandbox.is_none() { kernel_domain(pod) } else { None },
         user: user(&pod_security, &security, image),
         supplementary_groups: groups(&pod_security),
         tty: container.tty.unwrap_or_default(),
@@ -135,7 +196,7 @@ pub fn build(parts: Parts<'_>) -> Result<ContainerSpec, String> {
     if sandbox.is_none() {
         own_namespaces(pod, &mut created);
     }
-    limits(container.resources.as_ref(), node, &mut created)?;
+    limits(resources(spec, container, sandbox.is_none()).as_ref(), Some(node), &mut created)?;
     created.labels.insert(label::SPEC_HASH.to_owned(), hash(&created));
     Ok(created)
 }
@@ -150,7 +211,9 @@ pub fn sandbox(pod: &Pod, attempt: u32, node: &NodeFacts) -> ContainerSpec {
         name: name(uid, SANDBOX, attempt),
         image: pause::IMAGE.to_owned(),
         labels: labels(pod, SANDBOX, attempt, "sandbox", node),
-        hostname: (!spec.host_network.unwrap_or_default()).then(|| hostname(pod)),
+        // A name that is too long was refused before.
+        hostname: kernel_hostname(pod).ok().filter(|_| spec.host_network != Some(true)),
+        domainname: kernel_domain(pod).filter(|_| spec.host_network != Some(true)),
         network: network(pod, node),
         ipc: Some(if spec.host_ipc.unwrap_or_default() { "host" } else { "shareable" }.to_owned()),
         pid: spec.host_pid.unwrap_or_default().then(|| "host".to_owned()),
@@ -162,6 +225,12 @@ pub fn sandbox(pod: &Pod, attempt: u32, node: &NodeFacts) -> ContainerSpec {
     own_namespaces(pod, &mut created);
     created.labels.insert(label::SPEC_HASH.to_owned(), hash(&created));
     created
+}
+
+/// The domain, if it is not in the host name already.
+fn kernel_domain(pod: &Pod) -> Option<String> {
+    let domain = domain(pod)?;
+    kernel_hostname(pod).is_ok_and(|name| !name.ends_with(&domain)).then_some(domain)
 }
 
 /// D-212, D-213.
@@ -321,7 +390,7 @@ fn ports(container: &Container) -> Vec<(u16, String, String, u16)> {
 /// D-1101, within what the engine accepts (D-305).
 fn limits(
     resources: Option<&ResourceRequirements>,
-    node: &NodeFacts,
+    node: Option<&NodeFacts>,
     created: &mut ContainerSpec,
 ) -> Result<(), String> {
     let Some(resources) = resources else { return Ok(()) };
@@ -332,7 +401,7 @@ fn limits(
     };
     let positive = |value: i128| i64::try_from(value).ok().filter(|value| *value > 0);
     if let Some(limit) = of(&resources.limits, "cpu")?.and_then(|limit| positive(limit.milli())) {
-        let all = node.cpus.max(1).saturating_mul(1_000_000_000);
+        let all = node.map_or(i64::MAX, |node| node.cpus.max(1).saturating_mul(1_000_000_000));
         created.nano_cpus = Some(limit.saturating_mul(1_000_000).clamp(NANO_CPUS_MIN, all));
     }
     if let Some(request) = of(&resources.requests, "cpu")?.and_then(|request| positive(request.milli())) {

@@ -21,6 +21,8 @@ use crate::{
 
 /// J-2512: what cannot be known.
 pub const UNKNOWN: &str = "ContainerStatusUnknown";
+/// The reason of ends by which all containers of the pod began anew.
+const RESTARTING_ALL: &str = "RestartingAllContainers";
 /// J-2512: the words for a container that is not there.
 pub const NOT_LOCATED: &str = "The container could not be located when the pod was terminated";
 /// J-2542: the condition's reason for ends that the program did not choose.
@@ -140,6 +142,18 @@ pub fn build(picture: &Picture<'_>) -> PodStatus {
     status
 }
 
+/// The status of a pod that is not admitted: it failed before anything of it was made.
+#[must_use]
+pub fn rejected(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> PodStatus {
+    let mut status = pod.status.clone().unwrap_or_default();
+    status.phase = Some("Failed".to_owned());
+    status.reason = Some(reason.to_owned());
+    status.message = Some(format!("Pod was rejected: {message}"));
+    status.start_time.get_or_insert(Time(now));
+    status.observed_generation = pod.metadata.generation;
+    status
+}
+
 /// J-2502 to J-2505.
 fn phase(picture: &Picture<'_>) -> &'static str {
     let main = || picture.of(Role::Main).map(|shown| shown.part);
@@ -199,6 +213,8 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
         .filter(|attempt| attempt.exit.is_some() || (attempt.state == AttemptState::Running && part.is_up()))
         .collect();
     let shown = started.last().copied();
+    let hook_failed =
+        part.hook_failed.filter(|_| !is_terminal(Some(phase)) && trouble.is_none() && part.verdict().is_none());
     let state = match shown {
         Some(shown) if shown.state == AttemptState::Running => {
             let at = container.and_then(|container| container.started_at).or(shown.started_at);
@@ -210,6 +226,8 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
                 ..ContainerState::default()
             }
         }
+        // J-2511: why it is started again.
+        Some(_) if hook_failed.is_some() => waiting_for("PostStartHookError", hook_failed.map(str::to_owned)),
         // Until the next attempt runs, or has something to wait for, the last one's end is shown.
         Some(shown) if is_terminal(Some(phase)) || trouble.is_none() => terminated(shown),
         None if is_terminal(Some(phase)) && !missed => terminated_with(&never_located(), None),
@@ -232,8 +250,21 @@ fn container_status(picture: &Picture<'_>, of: &Shown<'_>, phase: &str) -> Conta
         started: Some(running && part.is_started()),
         restart_count: shown.map_or(0, |shown| i32::try_from(shown.attempt).unwrap_or(i32::MAX)),
         state: Some(state),
-        last_state: Some(started.last().map(|last| terminated(last)).unwrap_or_default()),
+        last_state: Some(started.last().map(|last| last_state(part, last)).unwrap_or_default()),
         ..ContainerStatus::default()
+    }
+}
+
+/// An end by which all began anew is told as that, whatever the program's own was.
+fn last_state(part: Part<'_>, last: &Attempt) -> ContainerState {
+    let anew = part.reset.is_some_and(|reset| last.created_at < reset);
+    let later = part.attempts.iter().any(|other| other.attempt > last.attempt);
+    match last.exit.as_ref().filter(|_| anew && later) {
+        Some(exit) => {
+            let reason = RESTARTING_ALL.to_owned();
+            terminated_with(&Exit { reason, exit_code: 137, ..exit.clone() }, last.container_id.as_deref())
+        }
+        None => terminated(last),
     }
 }
 
@@ -251,8 +282,12 @@ fn waiting(trouble: Option<&Trouble>, picture: &Picture<'_>) -> ContainerState {
         None if picture.init_containers().next().is_some() => ("PodInitializing".to_owned(), None),
         None => ("ContainerCreating".to_owned(), None),
     };
+    waiting_for(&reason, message)
+}
+
+fn waiting_for(reason: &str, message: Option<String>) -> ContainerState {
     ContainerState {
-        waiting: Some(ContainerStateWaiting { reason: Some(reason), message }),
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message }),
         ..ContainerState::default()
     }
 }

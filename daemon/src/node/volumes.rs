@@ -6,7 +6,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
 };
@@ -27,6 +28,8 @@ use crate::engine::Mount;
 
 /// `statfs` type of a tmpfs.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+/// How much of a file with variables is read: more than any environment can hold.
+const VARIABLES_MAX: u64 = 1024 * 1024;
 /// J-2410.
 const DEFAULT_MODE: i32 = 0o644;
 
@@ -151,11 +154,16 @@ fn is_memory(volume: &Volume) -> bool {
 fn is_shared_memory(pod: &Pod, volume: &Volume) -> bool {
     let spec = pod.spec.as_ref();
     let containers = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+    let mounts = containers.clone().flat_map(|container| container.volume_mounts.iter().flatten());
     let mounts: Vec<_> = mounts.filter(|mount| mount.name == volume.name).collect();
+    // Variables are read from it here.
+    let sources =
+        containers.flat_map(|container| container.env.iter().flatten()).filter_map(|one| one.value_from.as_ref());
+    let mut files = sources.filter_map(|source| source.file_key_ref.as_ref());
+    let is_read = files.any(|file| file.volume_name == volume.name);
     let is_part =
         |mount: &&k8s_openapi::api::core::v1::VolumeMount| mount.sub_path.is_some() || mount.sub_path_expr.is_some();
-    is_memory(volume) && (mounts.len() > 1 || mounts.iter().any(is_part))
+    is_memory(volume) && (mounts.len() > 1 || is_read || mounts.iter().any(is_part))
 }
 
 /// Makes all volumes of a pod; again after a restart of its container, without harm to what is in them.
@@ -508,10 +516,8 @@ fn check_host_path(host: &HostRoot, source: &HostPathVolumeSource) -> Result<(),
 fn write_hosts(pod_dir: &Path, pod: &Pod, address: Option<&str>) -> io::Result<()> {
     let spec = pod.spec.as_ref();
     let name = spec::hostname(pod);
-    let domain = spec.and_then(|spec| spec.subdomain.as_deref()).filter(|domain| !domain.is_empty());
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let names = match domain {
-        Some(domain) => format!("{name}.{domain}.{namespace}.svc.cluster.local\t{name}"),
+    let names = match spec::domain(pod) {
+        Some(domain) => format!("{name}.{domain}\t{name}"),
         None => name,
     };
     let mut text = String::from(
@@ -530,6 +536,42 @@ fn write_hosts(pod_dir: &Path, pod: &Pod, address: Option<&str>) -> io::Result<(
     let path = pod_dir.join("etc-hosts");
     // Bound by containers that run already: written in place, and only if it says something else.
     if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) { Ok(()) } else { fs::write(path, text) }
+}
+
+/// The files from which a container takes variables, by volume and path. They lie in the pod's scratch space, where other containers have
+/// written them; links in them lead nowhere else.
+#[must_use]
+pub fn variable_files(
+    directories: &Directories,
+    pod: &Pod,
+    container: &Container,
+) -> BTreeMap<(String, String), Result<Option<String>, String>> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let variables = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
+    let files = variables.filter_map(|source| source.file_key_ref.as_ref());
+    let volumes = || pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let read = files.filter_map(|file| {
+        let volume = volumes().find(|volume| volume.name == file.volume_name)?;
+        let text = match read_beneath(&directories.volume(uid, volume), Path::new(&file.path)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("couldn't parse env file: {error}")),
+        };
+        Some(((file.volume_name.clone(), file.path.clone()), text))
+    });
+    read.collect()
+}
+
+fn read_beneath(root: &Path, path: &Path) -> io::Result<String> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::openat2(&root, path, flags, Mode::empty(), inside())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(VARIABLES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The mounts of a container, in the order of its `volumeMounts`, with the termination file.

@@ -2,20 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::api::resource::Quantity as QuantityText};
+use k8s_openapi::{
+    api::core::v1::{PodSpec, ResourceRequirements},
+    apimachinery::pkg::api::resource::Quantity as QuantityText,
+};
 
 use crate::{kind::pod_spec::list, quantity::Quantity};
 
 /// The resources that count.
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
 
-/// `Guaranteed` when every container limits both resources and requests just that, `BestEffort` when none asks for anything,
+/// By the resources of the pod as a whole, if it has any; else `Guaranteed` when every container limits both resources and requests just that, `BestEffort` when none asks for anything,
 /// else `Burstable`.
 pub(super) fn class(spec: &PodSpec) -> &'static str {
     let containers = spec.containers.iter().chain(list(&spec.init_containers));
+    let mut all: Vec<_> = containers.map(|container| container.resources.clone().unwrap_or_default()).collect();
+    let is_set = |resources: &&ResourceRequirements| {
+        let names = [&resources.limits, &resources.requests].into_iter().flatten().flat_map(BTreeMap::keys);
+        names.into_iter().any(|name| RESOURCES.contains(&name.as_str()) || name.starts_with("hugepages-"))
+    };
+    if let Some(whole) = spec.resources.as_ref().filter(is_set) {
+        all = vec![whole.clone()];
+    }
     let (mut guaranteed, mut best_effort) = (true, true);
-    for container in containers {
-        let resources = container.resources.clone().unwrap_or_default();
+    for resources in all {
         for resource in RESOURCES {
             let limit = amount(resources.limits.as_ref(), resource);
             let request = amount(resources.requests.as_ref(), resource);

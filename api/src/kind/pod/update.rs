@@ -160,19 +160,28 @@ fn restore_images(containers: &mut [Container], old: &[Container]) {
 /// A container that has ended for good does not come back to life.
 pub(super) fn validate_status(new: &Pod, old: &Pod) -> FieldErrors {
     let mut errors = FieldErrors::default();
-    let restart_policy = new.spec.as_ref().map(|spec| text(&spec.restart_policy)).unwrap_or_default();
-    if restart_policy == "Always" {
+    let spec = new.spec.clone().unwrap_or_default();
+    // An exit by which all begin anew is nobody's end.
+    let containers = || spec.containers.iter().chain(list(&spec.init_containers));
+    if containers().any(|one| list(&one.restart_policy_rules).iter().any(|rule| rule.action == "RestartAllContainers"))
+    {
         return errors;
     }
     let (status, old_status) = (new.status.clone().unwrap_or_default(), old.status.clone().unwrap_or_default());
-    let restarts = |code: i32| code != 0 && restart_policy == "OnFailure";
+    let restarts = |name: &str, code: i32| {
+        let sidecar = |one: &Container| text(&one.restart_policy) == "Always";
+        let one = containers().find(|one| one.name == name).cloned().unwrap_or_default();
+        let is_init = list(&spec.init_containers).contains(&one);
+        // An init container that did its work does not come back.
+        pod_spec::restarts(&spec, &one, code) && (!is_init || sidecar(&one) || code != 0)
+    };
     let path = Path::new("status");
     for (field, new, old) in [
         ("containerStatuses", &status.container_statuses, &old_status.container_statuses),
         ("initContainerStatuses", &status.init_container_statuses, &old_status.init_container_statuses),
     ] {
         for (index, old) in list(old).iter().enumerate() {
-            let ended = exit_code(old).is_some_and(|code| !restarts(code));
+            let ended = exit_code(old).is_some_and(|code| !restarts(&old.name, code));
             if ended && list(new).iter().any(|new| new.name == old.name && exit_code(new).is_none()) {
                 let detail = "may not be transitioned to non-terminated state";
                 errors.forbidden(&path.child(field).index(index).child("state"), detail);

@@ -7,7 +7,11 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity as QuantityText,
 };
 
-use super::{Owner, env, invalid_all, list, probe, security, text, validate_choice, volume};
+use super::{
+    Owner, env, invalid_all, list, probe,
+    resources::{self, is_overcommitted},
+    restart, security, text, validate_choice, volume,
+};
 use crate::{
     field::{FieldErrors, Path},
     name,
@@ -45,10 +49,6 @@ pub(super) fn validate_containers(
         let path = inits_path.index(index);
         validate_container(errors, container, volumes, owner, &path);
         let restart_policy = text(&container.restart_policy);
-        if container.restart_policy.is_some() {
-            let policy_path = path.child("restartPolicy");
-            validate_choice(errors, &policy_path, restart_policy, &["Always", "Never", "OnFailure"]);
-        }
         // Names are unique over both lists, because logs and statuses are asked for by them.
         if !names.insert(container.name.as_str()) && !container.name.is_empty() {
             errors.duplicate(&path.child("name"), container.name.as_str());
@@ -69,6 +69,11 @@ pub(super) fn validate_containers(
                     errors.forbidden(&path.child(field), detail);
                 }
             }
+        }
+    }
+    for (path, containers) in [(&containers_path, &spec.containers[..]), (&inits_path, list(&spec.init_containers))] {
+        for (index, container) in containers.iter().enumerate() {
+            env::validate_files(errors, container, list(&spec.volumes), &path.index(index).child("env"));
         }
     }
     if spec.host_network == Some(true) {
@@ -102,13 +107,14 @@ fn validate_container(
     let policy = text(&container.termination_message_policy);
     validate_choice(errors, &path.child("terminationMessagePolicy"), policy, &["FallbackToLogsOnError", "File"]);
     validate_ports(errors, list(&container.ports), &path.child("ports"));
+    restart::validate(errors, container, path);
     env::validate_env(errors, list(&container.env), &path.child("env"));
     env::validate_env_from(errors, list(&container.env_from), &path.child("envFrom"));
     volume::validate_mounts(errors, container, volumes, path);
     let policy = text(&container.image_pull_policy);
     validate_choice(errors, &path.child("imagePullPolicy"), policy, &["Always", "IfNotPresent", "Never"]);
     if let Some(resources) = &container.resources {
-        validate_resources(errors, resources, &path.child("resources"));
+        validate_resources(errors, resources, Level::Container, &path.child("resources"));
     }
     for (index, resize) in list(&container.resize_policy).iter().enumerate() {
         let path = path.child("resizePolicy").index(index);
@@ -200,10 +206,23 @@ fn validate_host_network_ports(errors: &mut FieldErrors, containers: &[Container
     }
 }
 
-fn validate_resources(errors: &mut FieldErrors, resources: &ResourceRequirements, path: &Path) {
+/// Whose resources they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Container,
+    Pod,
+}
+
+/// Requests and limits, and how they stand to each other.
+pub(super) fn validate_resources(
+    errors: &mut FieldErrors,
+    resources: &ResourceRequirements,
+    level: Level,
+    path: &Path,
+) {
     let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
-    let limits = read_quantities(errors, resources.limits.as_ref(), &limits_path);
-    let requests = read_quantities(errors, resources.requests.as_ref(), &requests_path);
+    let limits = read_quantities(errors, resources.limits.as_ref(), level, &limits_path);
+    let requests = read_quantities(errors, resources.requests.as_ref(), level, &requests_path);
     for (resource, request) in requests {
         match limits.get(resource) {
             Some(limit) if request.milli() > limit.milli() => {
@@ -222,21 +241,20 @@ fn validate_resources(errors: &mut FieldErrors, resources: &ResourceRequirements
     }
 }
 
-/// Only the resources that are shared by time or taken back may be promised more than once.
-fn is_overcommitted(resource: &str) -> bool {
-    !resource.contains('/') && !resource.starts_with("hugepages-")
-}
-
 /// Checks each name and quantity; answers the quantities that are right.
 fn read_quantities<'a>(
     errors: &mut FieldErrors,
     quantities: Option<&'a BTreeMap<String, QuantityText>>,
+    level: Level,
     path: &Path,
 ) -> BTreeMap<&'a str, Quantity> {
     let mut read = BTreeMap::new();
     for (resource, quantity) in quantities.into_iter().flatten() {
         let path = path.key(resource);
-        validate_resource_name(errors, resource, &path);
+        match level {
+            Level::Container => validate_resource_name(errors, resource, &path),
+            Level::Pod => resources::validate_name(errors, resource, &path),
+        }
         match Quantity::parse(&quantity.0) {
             Ok(quantity) => {
                 if quantity.milli() < 0 {

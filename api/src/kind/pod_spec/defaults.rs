@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{text, volume};
+use super::{resources, text, volume};
 
 /// `defaultMode` of volumes made of keys: 0644.
 const DEFAULT_MODE: i32 = 0o644;
@@ -27,6 +27,7 @@ pub fn default_template_spec(spec: &mut PodSpec) {
     // Fields of features that are off by default are dropped without a word (J-307).
     spec.scheduling_group = None;
     for container in containers_mut(spec) {
+        drop_stop_signal(container);
         default_container(container);
     }
     for volume in spec.volumes.iter_mut().flatten() {
@@ -68,6 +69,18 @@ pub fn default_pod_spec(spec: &mut PodSpec) {
             }
         }
     }
+    resources::default_requests(spec);
+}
+
+/// Like other fields of features that are off by default; a lifecycle that says nothing else goes with it.
+fn drop_stop_signal(container: &mut Container) {
+    if let Some(lifecycle) = &mut container.lifecycle
+        && lifecycle.stop_signal.take().is_some()
+        && lifecycle.post_start.is_none()
+        && lifecycle.pre_stop.is_none()
+    {
+        container.lifecycle = None;
+    }
 }
 
 fn containers_mut(spec: &mut PodSpec) -> impl Iterator<Item = &mut Container> {
@@ -97,6 +110,9 @@ fn default_container(container: &mut Container) {
     for source in container.env.iter_mut().flatten().filter_map(|variable| variable.value_from.as_mut()) {
         default_field_ref(source.field_ref.as_mut());
         default_resource_ref(source.resource_field_ref.as_mut());
+        if let Some(file) = &mut source.file_key_ref {
+            file.optional.get_or_insert(false);
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Environment variables and the references from which variables and volume files take their values.
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector};
+use k8s_openapi::api::core::v1::{
+    Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector, Volume,
+};
 
-use super::{invalid_all, text};
+use super::{invalid_all, list, text, volume::validate_descending};
 use crate::{
     field::{FieldErrors, Path},
     name,
@@ -88,7 +90,6 @@ fn validate_name(errors: &mut FieldErrors, name: &str, path: &Path) {
 }
 
 fn validate_source(errors: &mut FieldErrors, source: &EnvVarSource, value: &str, path: &Path) {
-    // `fileKeyRef` counts here and is refused as not run ([`super::unsupported`]).
     let EnvVarSource { config_map_key_ref, field_ref, file_key_ref, resource_field_ref, secret_key_ref } = source;
     if let Some(field) = field_ref {
         validate_field_ref(errors, field, Target::Variable, &path.child("fieldRef"));
@@ -101,6 +102,9 @@ fn validate_source(errors: &mut FieldErrors, source: &EnvVarSource, value: &str,
     }
     if let Some(key) = secret_key_ref {
         validate_key_ref(errors, &key.name, &key.key, &path.child("secretKeyRef"));
+    }
+    if let Some(file) = file_key_ref {
+        validate_file_ref(errors, file, &path.child("fileKeyRef"));
     }
     let given = [
         field_ref.is_some(),
@@ -117,6 +121,47 @@ fn validate_source(errors: &mut FieldErrors, source: &EnvVarSource, value: &str,
         errors.invalid(path, "", "may not be specified when `value` is not empty");
     } else if given > 1 {
         errors.invalid(path, "", "may not have more than one field specified at a time");
+    }
+}
+
+/// Keys of environment files are shorter than other names.
+const FILE_KEY_MAX: usize = 128;
+
+fn validate_file_ref(errors: &mut FieldErrors, file: &FileKeySelector, path: &Path) {
+    let FileKeySelector { key, optional: _, path: file_path, volume_name } = file;
+    let key_path = path.child("key");
+    if key.is_empty() {
+        errors.required(&key_path, "");
+    } else {
+        validate_name(errors, key, &key_path);
+        if key.len() > FILE_KEY_MAX {
+            errors.too_long(&key_path, FILE_KEY_MAX);
+        }
+    }
+    if volume_name.is_empty() {
+        errors.required(&path.child("volumeName"), "");
+    } else {
+        invalid_all(errors, &path.child("volumeName"), volume_name, name::validate_label(volume_name));
+    }
+    if file_path.is_empty() {
+        errors.required(&path.child("path"), "");
+    } else {
+        validate_descending(errors, file_path, &path.child("path"));
+    }
+}
+
+/// Files with variables lie in the pod's own scratch space.
+pub(super) fn validate_files(errors: &mut FieldErrors, container: &Container, volumes: &[Volume], path: &Path) {
+    for (index, variable) in list(&container.env).iter().enumerate() {
+        let Some(file) = variable.value_from.as_ref().and_then(|source| source.file_key_ref.as_ref()) else { continue };
+        let name = file.volume_name.as_str();
+        let path = path.index(index).child("valueFrom").child("fileKeyRef").child("volumeName");
+        match volumes.iter().find(|volume| volume.name == name) {
+            Some(volume) if volume.empty_dir.is_some() => {}
+            Some(_) => errors.invalid(&path, name, "referenced volume must be of type emptyDir"),
+            None if name.is_empty() => {}
+            None => errors.not_found(&path, name),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ mod container;
 mod defaults;
 mod env;
 mod probe;
+mod resources;
+mod restart;
 mod scheduling;
 mod security;
 mod unsupported;
@@ -17,6 +19,8 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use serde_json::Value;
 
 pub use defaults::{default_pod_spec, default_template_spec};
+pub use resources::request;
+pub use restart::{restarts, restarts_all};
 pub use warnings::warnings;
 
 use crate::{
@@ -69,6 +73,7 @@ pub fn validate(spec: &PodSpec, owner: Owner, path: &Path) -> FieldErrors {
     let mut errors = FieldErrors::default();
     let volumes = volume::validate_volumes(&mut errors, list(&spec.volumes), &path.child("volumes"));
     container::validate_containers(&mut errors, spec, &volumes, owner, path);
+    resources::validate(&mut errors, spec, path);
     validate_choice(
         &mut errors,
         &path.child("restartPolicy"),
@@ -105,6 +110,7 @@ pub fn validate(spec: &PodSpec, owner: Owner, path: &Path) -> FieldErrors {
             invalid_all(&mut errors, &path.child(field), value, name::validate_label(value));
         }
     }
+    validate_hostname_override(&mut errors, spec, &path.child("hostnameOverride"));
     scheduling::validate_tolerations(&mut errors, list(&spec.tolerations), &path.child("tolerations"));
     validate_host_aliases(&mut errors, spec, &path.child("hostAliases"));
     subdomain(&mut errors, "priorityClassName", text(&spec.priority_class_name));
@@ -117,6 +123,23 @@ pub fn validate(spec: &PodSpec, owner: Owner, path: &Path) -> FieldErrors {
     }
     errors.extend(unsupported::refuse(spec, path));
     errors
+}
+
+/// The host name as the kernel takes it, instead of all that names and domains would make of it.
+fn validate_hostname_override(errors: &mut FieldErrors, spec: &PodSpec, path: &Path) {
+    /// The kernel's limit.
+    const HOSTNAME_MAX: usize = 64;
+    let Some(name) = &spec.hostname_override else { return };
+    if spec.set_hostname_as_fqdn == Some(true) {
+        errors.invalid(path, name.as_str(), "may not be specified when `setHostnameAsFQDN` is true");
+    }
+    if spec.host_network == Some(true) {
+        errors.invalid(path, name.as_str(), "may not be specified when `hostNetwork` is true");
+    }
+    if name.len() > HOSTNAME_MAX {
+        errors.too_long(path, HOSTNAME_MAX);
+    }
+    invalid_all(errors, path, name, name::validate_subdomain(name));
 }
 
 /// A field that takes one of a few words and has a default, so that it may not be empty any more.

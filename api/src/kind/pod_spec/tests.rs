@@ -479,18 +479,10 @@ fn refuses_what_is_not_run_i_8() {
     };
     let volume = |source: Value| json!({"volumes": [merge(json!({"name": "v"}), &source)]});
     for (spec, path) in [
-        (
-            json!({"initContainers": [{"name": "i", "image": "i", "restartPolicy": "Never"}]}),
-            "initContainers[0].restartPolicy",
-        ),
         (json!({"runtimeClassName": "gvisor"}), "runtimeClassName"),
         (json!({"overhead": {"cpu": "1"}}), "overhead"),
         (json!({"resourceClaims": [{"name": "a", "resourceClaimName": "b"}]}), "resourceClaims"),
-        (json!({"resources": {"limits": {"cpu": "1"}}}), "resources"),
-        (json!({"setHostnameAsFQDN": true}), "setHostnameAsFQDN"),
-        (json!({"hostnameOverride": "x"}), "hostnameOverride"),
         (json!({"hostUsers": false}), "hostUsers"),
-        (json!({"os": {"name": "windows"}}), "os.name"),
         (json!({"securityContext": {"seLinuxOptions": {"level": "s0"}}}), "securityContext.seLinuxOptions"),
         (json!({"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}), "securityContext.appArmorProfile"),
         (
@@ -498,9 +490,6 @@ fn refuses_what_is_not_run_i_8() {
             "securityContext.supplementalGroupsPolicy",
         ),
         (json!({"securityContext": {"windowsOptions": {}}}), "securityContext.windowsOptions"),
-        (in_container(json!({"lifecycle": {"stopSignal": "SIGINT"}})), "containers[0].lifecycle.stopSignal"),
-        (in_container(json!({"restartPolicy": "Always"})), "containers[0].restartPolicy"),
-        (in_container(json!({"restartPolicyRules": [{"action": "Restart"}]})), "containers[0].restartPolicyRules"),
         (in_container(json!({"volumeDevices": [{"name": "v", "devicePath": "/d"}]})), "containers[0].volumeDevices"),
         (in_container(json!({"resources": {"claims": [{"name": "a"}]}})), "containers[0].resources.claims"),
         (
@@ -510,12 +499,6 @@ fn refuses_what_is_not_run_i_8() {
         (
             mount(json!({"readOnly": true, "recursiveReadOnly": "Enabled"})),
             "containers[0].volumeMounts[0].recursiveReadOnly",
-        ),
-        (
-            in_container(
-                json!({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}]}),
-            ),
-            "containers[0].env[0].valueFrom.fileKeyRef",
         ),
         (volume(json!({"persistentVolumeClaim": {"claimName": "c"}})), "volumes[0].persistentVolumeClaim"),
         (volume(json!({"nfs": {"server": "s", "path": "/"}})), "volumes[0].nfs"),
@@ -539,6 +522,135 @@ fn refuses_what_is_not_run_i_8() {
     let gpu = container(json!({"resources": {"limits": {"nvidia.com/gpu": "1"}}}));
     const GPU: &str = "[nvidia.com/gpu]: Forbidden: not run by this version of jobd";
     check_at("spec.containers[0].resources.", &gpu, &[&format!("limits{GPU}"), &format!("requests{GPU}")]);
+}
+
+/// A container's own restart policy, and rules by exit codes (J-2501).
+#[test]
+fn restart_rules_j_2501() {
+    let rules = |policy: Value, rules: Value, want: &[&str]| {
+        check_at(
+            "spec.containers[0].restartPolicy",
+            &container(json!({"restartPolicy": policy, "restartPolicyRules": rules})),
+            want,
+        );
+    };
+    let rule = |action: &str, operator: &str, values: Value| json!([{"action": action, "exitCodes": {"operator": operator, "values": values}}]);
+    rules(json!("Always"), json!([]), &[]);
+    rules(json!("Never"), rule("Restart", "In", json!([3])), &[]);
+    rules(json!("Never"), rule("RestartAllContainers", "NotIn", json!([])), &[]);
+    rules(
+        json!("Sometimes"),
+        json!([]),
+        &[": Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\""],
+    );
+    rules(
+        Value::Null,
+        rule("Restart", "In", json!([3])),
+        &[": Required value: must specify restartPolicy when restart rules are used"],
+    );
+    rules(
+        json!("Never"),
+        rule("Stop", "Equals", json!([3])),
+        &[
+            "Rules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"",
+            "Rules[0].exitCodes.operator: Unsupported value: \"Equals\": supported values: \"In\", \"NotIn\"",
+        ],
+    );
+    rules(json!("Never"), json!([{"action": "Restart"}]), &["Rules[0].exitCodes: Required value: must be specified"]);
+    rules(
+        json!("Never"),
+        Value::Array(vec![rule("Restart", "In", json!([3]))[0].clone(); 21]),
+        &["Rules: Too many: 21: must have at most 20 items"],
+    );
+}
+
+#[test]
+fn resources_of_the_pod_as_a_whole() {
+    let resources = |containers: Value, resources: Value, want: &[&str]| {
+        let body = pod(
+            json!({"containers": [{"name": "main", "image": "i", "resources": containers}], "resources": resources}),
+        );
+        check_at("spec.resources", &body, want);
+    };
+    resources(json!({}), json!({"limits": {"cpu": "1", "memory": "64Mi"}}), &[]);
+    resources(
+        json!({"requests": {"cpu": "1500m"}}),
+        json!({"requests": {"cpu": "1"}}),
+        &[
+            ".requests[cpu]: Invalid value: \"1\": must be greater than or equal to aggregate container requests of 1500m",
+        ],
+    );
+    resources(
+        json!({"limits": {"memory": "2Gi"}, "requests": {"memory": "1Mi"}}),
+        json!({"limits": {"memory": "1Gi"}}),
+        &[".containers[0][memory].limits: Invalid value: \"2Gi\": must be less than or equal to pod limits of 1Gi"],
+    );
+    resources(
+        json!({}),
+        json!({"requests": {"ephemeral-storage": "1Gi"}}),
+        &[
+            ".requests[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": supported values: \"cpu\", \"hugepages-\", \"memory\"",
+        ],
+    );
+    let created = |spec: Value| created(&pod(spec))["spec"]["resources"].clone();
+    // What the containers ask for, and where they ask for nothing, all that there is.
+    let main = json!({"name": "main", "image": "i", "resources": {"requests": {"cpu": "250m"}}});
+    let init = json!({"name": "init", "image": "i", "resources": {"requests": {"cpu": "500m"}}});
+    assert_eq!(
+        created(json!({
+            "containers": [main, {"name": "b", "image": "i"}], "initContainers": [init],
+            "resources": {"limits": {"cpu": "2", "memory": "1Gi"}},
+        })),
+        json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}})
+    );
+    assert_eq!(created(json!({"resources": {"requests": {"cpu": "1"}}})), json!({"requests": {"cpu": "1"}}));
+}
+
+#[test]
+fn files_of_variables_lie_in_the_pods_scratch_space() {
+    let file = |reference: Value, want: &[&str]| {
+        let body = pod(json!({
+            "volumes": [{"name": "v"}, {"name": "h", "hostPath": {"path": "/h"}}],
+            "containers": [{"name": "main", "image": "i", "env": [{"name": "A", "valueFrom": {"fileKeyRef": reference}}]}],
+        }));
+        check_at("spec.containers[0].env[0].valueFrom.fileKeyRef", &body, want);
+    };
+    file(json!({"volumeName": "v", "path": "a/b.env", "key": "K"}), &[]);
+    file(json!({"volumeName": "x", "path": "a", "key": "K"}), &[".volumeName: Not found: \"x\""]);
+    file(
+        json!({"volumeName": "h", "path": "a", "key": "K"}),
+        &[".volumeName: Invalid value: \"h\": referenced volume must be of type emptyDir"],
+    );
+    file(
+        json!({"volumeName": "v", "path": "../a", "key": "A=B"}),
+        &[
+            ".key: Invalid value: \"A=B\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+            ".path: Invalid value: \"../a\": must not contain '..'",
+        ],
+    );
+}
+
+#[test]
+fn the_host_name_as_the_pod_gives_it() {
+    let names = |change: Value, want: &[&str]| check_at("spec.hostnameOverride", &pod(change), want);
+    names(json!({"hostnameOverride": "a.b"}), &[]);
+    names(
+        json!({"hostnameOverride": "a", "setHostnameAsFQDN": true}),
+        &[": Invalid value: \"a\": may not be specified when `setHostnameAsFQDN` is true"],
+    );
+    let long = "a".repeat(65);
+    names(json!({"hostnameOverride": long}), &[": Too long: may not be more than 64 bytes"]);
+}
+
+/// The field of a feature that is off by default is dropped, not refused.
+#[test]
+fn a_stop_signal_is_dropped_j_307() {
+    let lifecycle = |lifecycle: Value| {
+        created(&container(json!({"lifecycle": lifecycle})))["spec"]["containers"][0]["lifecycle"].clone()
+    };
+    assert_eq!(lifecycle(json!({"stopSignal": "SIGINT"})), Value::Null);
+    let hook = json!({"preStop": {"sleep": {"seconds": 1}}, "stopSignal": "SIGINT"});
+    assert_eq!(lifecycle(hook), json!({"preStop": {"sleep": {"seconds": 1}}}));
 }
 
 #[test]

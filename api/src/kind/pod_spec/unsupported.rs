@@ -3,7 +3,7 @@
 //! One list per level: pod, container, volume. What only decides where a pod runs on a cluster of many nodes (affinity, tolerations,
 //! spread, priority, service account) means nothing on one node and is kept. A line goes when the node learns the feature.
 
-use k8s_openapi::api::core::v1::{Container, PodSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements, Volume, VolumeMount};
 
 use super::{list, security, text, volume};
 use crate::field::{FieldErrors, Path};
@@ -18,11 +18,7 @@ const POD: &[Feature<PodSpec>] = &[
     ("runtimeClassName", |spec| !text(&spec.runtime_class_name).is_empty()),
     ("overhead", |spec| spec.overhead.as_ref().is_some_and(|overhead| !overhead.is_empty())),
     ("resourceClaims", |spec| !list(&spec.resource_claims).is_empty()),
-    ("resources", |spec| spec.resources.is_some()),
-    ("setHostnameAsFQDN", |spec| spec.set_hostname_as_fqdn == Some(true)),
-    ("hostnameOverride", |spec| !text(&spec.hostname_override).is_empty()),
     ("hostUsers", |spec| spec.host_users == Some(false)),
-    ("os.name", |spec| spec.os.as_ref().is_some_and(|os| os.name == "windows")),
     ("securityContext.windowsOptions", |spec| {
         spec.security_context.as_ref().is_some_and(|context| context.windows_options.is_some())
     }),
@@ -39,10 +35,6 @@ const POD: &[Feature<PodSpec>] = &[
 
 /// Fields of each container and init container.
 const CONTAINER: &[Feature<Container>] = &[
-    ("lifecycle.stopSignal", |container| {
-        container.lifecycle.as_ref().is_some_and(|lifecycle| !text(&lifecycle.stop_signal).is_empty())
-    }),
-    ("restartPolicyRules", |container| !list(&container.restart_policy_rules).is_empty()),
     ("volumeDevices", |container| !list(&container.volume_devices).is_empty()),
     ("resources.claims", |container| {
         container.resources.as_ref().is_some_and(|resources| !list(&resources.claims).is_empty())
@@ -87,13 +79,11 @@ pub(super) fn refuse(spec: &PodSpec, path: &Path) -> FieldErrors {
     for (field, containers) in containers {
         for (index, container) in containers.iter().enumerate() {
             let path = path.child(field).index(index);
-            let policy = text(&container.restart_policy);
-            // `Always` makes a sidecar of an init container; the other rules of single containers are not run.
-            if !policy.is_empty() && (field, policy) != ("initContainers", "Always") {
-                errors.forbidden(&path.child("restartPolicy"), NOT_RUN);
-            }
             refuse_container(&mut errors, container, &path);
         }
+    }
+    if let Some(resources) = &spec.resources {
+        refuse_resources(&mut errors, resources, &path.child("resources"));
     }
     for (index, volume) in list(&spec.volumes).iter().enumerate() {
         refuse_volume(&mut errors, volume, &path.child("volumes").index(index));
@@ -114,18 +104,18 @@ fn refuse_container(errors: &mut FieldErrors, container: &Container, path: &Path
     for (index, mount) in list(&container.volume_mounts).iter().enumerate() {
         refuse_used(errors, MOUNT, mount, &path.child("volumeMounts").index(index));
     }
-    for (index, variable) in list(&container.env).iter().enumerate() {
-        if variable.value_from.as_ref().is_some_and(|source| source.file_key_ref.is_some()) {
-            errors.forbidden(&path.child("env").index(index).child("valueFrom").child("fileKeyRef"), NOT_RUN);
-        }
+    if let Some(resources) = &container.resources {
+        refuse_resources(errors, resources, &path.child("resources"));
     }
-    let Some(resources) = &container.resources else { return };
+}
+
+fn refuse_resources(errors: &mut FieldErrors, resources: &ResourceRequirements, path: &Path) {
     for (field, quantities) in [("limits", &resources.limits), ("requests", &resources.requests)] {
         for resource in quantities.iter().flat_map(|quantities| quantities.keys()) {
             // Names without a domain that are no resources at all have been refused as such.
             let exists = resource.contains('/') || resource.starts_with("hugepages-");
             if exists && !RESOURCES.contains(&resource.as_str()) {
-                errors.forbidden(&path.child("resources").child(field).key(resource), NOT_RUN);
+                errors.forbidden(&path.child(field).key(resource), NOT_RUN);
             }
         }
     }

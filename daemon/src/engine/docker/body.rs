@@ -88,6 +88,7 @@ pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
         env: Some(spec.env.clone()),
         working_dir: spec.working_dir.clone(),
         hostname: spec.hostname.clone(),
+        domainname: spec.domainname.clone(),
         user: spec.user.clone(),
         tty: Some(spec.tty),
         open_stdin: Some(spec.stdin),

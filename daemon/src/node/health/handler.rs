@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::{Subject, grpc, http, tally};
 use crate::{
     engine::{Engine, Error, ExecEnd, ExecLimits},
-    node::environment::Environment,
+    node::{environment::Environment, events},
 };
 
 /// What is kept of an answer.
@@ -112,24 +112,36 @@ fn own_host(probe: &Probe) -> Option<&str> {
 /// # Errors
 /// Why it failed.
 pub(super) async fn run_hook<E: Engine>(engine: &E, subject: &Subject, hook: &LifecycleHandler) -> Result<(), String> {
+    let place = || {
+        let (container, pod) = (&subject.container.name, events::pod_identity(&subject.pod));
+        format!("for Container {container:?} in Pod {pod:?} failed - error:")
+    };
     if let Some(ExecAction { command }) = &hook.exec {
         let command = command.as_deref().unwrap_or_default();
+        let words = command.join(" ");
+        let failed = |error: String, output: &[u8]| {
+            let output = String::from_utf8_lossy(output);
+            Err(format!("Exec lifecycle hook ([{words}]) {} {error}, message: {output:?}", place()))
+        };
         return match engine.exec(&subject.id, command, ExecLimits { time: HOOK_MAX, output_bytes: OUTPUT_MAX }).await {
             Ok(ExecEnd::Exited { exit_code: 0, .. }) => Ok(()),
-            Ok(ExecEnd::Exited { exit_code, output }) => {
-                Err(format!("command {command:?} exited with {exit_code}: {}", String::from_utf8_lossy(&output)))
-            }
-            Ok(ExecEnd::TimedOut) => Err(format!("command {command:?} did not end")),
-            Err(error) => Err(error.to_string()),
+            Ok(ExecEnd::Exited { exit_code, output }) => failed(
+                format!("command '{words}' exited with {exit_code}: {}", String::from_utf8_lossy(&output)),
+                &output,
+            ),
+            Ok(ExecEnd::TimedOut) => failed(format!("command '{words}' did not end"), &[]),
+            Err(error) => failed(error.to_string(), &[]),
         };
     }
     if let Some(get) = &hook.http_get {
+        let path = get.path.as_deref().unwrap_or_default();
+        let failed = |error: String| format!("HTTP lifecycle hook ({path}) {} {error}", place());
         let host = match get.host.as_deref().filter(|host| !host.is_empty()) {
             Some(host) => host,
-            None => subject.address(engine).await?,
+            None => subject.address(engine).await.map_err(failed)?,
         };
-        let target = target(get, host, &subject.container, "kube-lifecycle")?;
-        return http::call(target, HOOK_REQUEST_MAX).await;
+        let target = target(get, host, &subject.container, "kube-lifecycle").map_err(failed)?;
+        return http::call(target, HOOK_REQUEST_MAX).await.map_err(failed);
     }
     if let Some(sleep) = &hook.sleep {
         tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;

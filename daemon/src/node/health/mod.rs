@@ -76,6 +76,8 @@ struct Entry {
     id: String,
     verdicts: watch::Sender<Verdicts>,
     post_start: Hook,
+    /// Why its postStart hook failed.
+    failure: Option<String>,
     pre_stop: Hook,
     probed: bool,
     tasks: Vec<Task>,
@@ -159,6 +161,7 @@ impl Running<'_> {
             verdicts: watch::Sender::new(verdicts),
             // Begun by the process that started the container, or lost with it, as with a kubelet.
             post_start: Hook::Done,
+            failure: None,
             pre_stop: fresh.pre_stop,
             probed: false,
             tasks: Vec::new(),
@@ -243,6 +246,11 @@ impl<E: Engine> Vitals<E> {
         }
     }
 
+    /// Why its postStart hook failed, if it did.
+    pub(super) fn post_start_failure(&self, key: &PodKey, container: &str) -> Option<String> {
+        lock(&self.shared.entries).get(key)?.get(container)?.failure.clone()
+    }
+
     /// Begins its preStop hook, which has so much time.
     pub(super) fn begin_pre_stop(&self, of: &Running<'_>, within: Duration) {
         let hook = of.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.clone());
@@ -304,6 +312,7 @@ impl<E: Engine> Shared<E> {
             && entry.id == subject.id
         {
             *entry.hook(which) = if result.is_ok() { Hook::Done } else { Hook::Failed };
+            entry.failure = result.err().filter(|_| which == Which::PostStart).or(entry.failure.take());
         }
         self.waker.wake(subject.key.clone());
     }

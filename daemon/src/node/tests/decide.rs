@@ -129,6 +129,8 @@ impl Case {
             since: None,
             health: self.health,
             probe_ended: false,
+            reset: None,
+            hook_failed: None,
         };
         let Self { container, history, memory, .. } = self;
         let members = [Member { part, container, history, memory }];
@@ -294,6 +296,20 @@ fn a_start_without_an_answer_is_never_sent_again_d406_d610_d1601() {
         doubt(Seen::Absent, Evidence::Complete { destroyed: true }),
         "commit Pending 0=Creating waiting ContainerCreating",
     );
+}
+
+#[test]
+fn a_pod_for_another_system_is_not_admitted() {
+    let other = || case(None).with(|c| c.pod["spec"]["os"] = json!({"name": "windows"}));
+    check(other(), "commit Failed");
+    let status = serde_json::to_value(match other().look().action {
+        Action::Commit(commit) => commit.status,
+        action => panic!("{action:?}"),
+    });
+    let status = status.unwrap();
+    assert_eq!((&status["reason"], &status["containerStatuses"]), (&json!("PodOSNotSupported"), &json!(null)));
+    check(other().after_commit(), "wait");
+    check(case(None).with(|c| c.pod["spec"]["os"] = json!({"name": "linux"})), "volumes");
 }
 
 #[test]

@@ -86,6 +86,75 @@ async fn init_containers_run_one_after_the_other_then_all_regular_ones_at_once_j
     assert!(world.engine.names().is_empty(), "{:?}", world.engine.names());
 }
 
+fn rule(action: &str, code: i32) -> Value {
+    json!([{"action": action, "exitCodes": {"operator": "In", "values": [code]}}])
+}
+
+/// `name=restarts last reason` of the regular containers.
+fn restarts(pod: &Pod) -> Vec<String> {
+    let all = pod.status.clone().unwrap().container_statuses.unwrap_or_default();
+    let text = |one: k8s_openapi::api::core::v1::ContainerStatus| {
+        let last = one.last_state.and_then(|last| last.terminated?.reason).unwrap_or_default();
+        format!("{}={} {last}", one.name, one.restart_count)
+    };
+    all.into_iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn all_begin_anew_with_their_init_containers_when_a_rule_says_so_j2501() {
+    let mut a = container("a");
+    a["restartPolicy"] = json!("Never");
+    a["restartPolicyRules"] = rule("RestartAllContainers", 42);
+    let spec = json!({
+        "restartPolicy": "Never", "initContainers": [container("one")],
+        "containers": [a, container("b"), container("done")],
+    });
+    let mut world = World::new(json!({"spec": spec})).await;
+    world.settle().await;
+    world.engine.finish("jobd-u-one-0", 0);
+    world.settle().await;
+    world.engine.finish("jobd-u-done-0", 0);
+    world.engine.finish("jobd-u-a-0", 42);
+    world.settle().await;
+    // Who still runs is stopped first, and nothing starts before that.
+    expect(&world, "Running", "one=0 a=42 b=running done=0").await;
+    world.settle_for(31).await;
+    assert_eq!(world.engine.alive(), [SANDBOX, "jobd-u-one-1"], "on the same sandbox");
+    world.engine.finish("jobd-u-one-1", 0);
+    world.settle().await;
+    let pod = expect(&world, "Running", "one=0 a=running b=running done=running").await;
+    const REASON: &str = "RestartingAllContainers";
+    assert_eq!(restarts(&pod), ["a", "b", "done"].map(|name| format!("{name}=1 {REASON}")));
+    for name in ["a", "b", "done"] {
+        world.engine.finish(&format!("jobd-u-{name}-1"), 0);
+    }
+    world.settle().await;
+    let pod = expect(&world, "Succeeded", "one=0 a=0 b=0 done=0").await;
+    assert_eq!(condition(&pod, "DisruptionTarget"), "");
+    assert!(world.engine.names().is_empty(), "{:?}", world.engine.names());
+}
+
+#[tokio::test]
+async fn a_container_has_its_own_restart_policy_and_rules_j2501() {
+    let mut a = container("a");
+    a["restartPolicy"] = json!("Never");
+    a["restartPolicyRules"] = rule("Restart", 42);
+    let mut b = container("b");
+    b["restartPolicy"] = json!("OnFailure");
+    let spec = json!({"restartPolicy": "Never", "containers": [a, b]});
+    let mut world = World::new(json!({"spec": spec})).await;
+    world.settle().await;
+    world.engine.finish("jobd-u-a-0", 42);
+    world.engine.finish("jobd-u-b-0", 1);
+    world.settle().await;
+    let pod = expect(&world, "Running", "a=running b=running").await;
+    assert_eq!(restarts(&pod), ["a=1 Error", "b=1 Error"]);
+    world.engine.finish("jobd-u-a-1", 7);
+    world.engine.finish("jobd-u-b-1", 0);
+    world.settle().await;
+    expect(&world, "Failed", "a=7 b=0").await;
+}
+
 #[tokio::test]
 async fn a_failed_init_container_ends_a_never_pod_at_once_j2531() {
     let mut world = world("Never", vec![sidecar("side"), container("one"), container("two")], &["main"]).await;

@@ -8,8 +8,9 @@ use super::{facts, pod};
 use crate::{
     engine::{ContainerSpec, Image, Network},
     node::{
+        cgroup::PodLimits,
         environment::{self, Environment, Sources},
-        spec::{Parts, build, hostname},
+        spec::{Parts, build, hostname, pod_limits},
     },
 };
 
@@ -19,6 +20,10 @@ fn sources() -> Sources {
     Sources {
         config_maps: BTreeMap::from([("cm".to_owned(), serde_json::from_value(map).unwrap())]),
         secrets: BTreeMap::from([("s".to_owned(), serde_json::from_value(secret).unwrap())]),
+        files: BTreeMap::from([
+            (("v".to_owned(), "a.env".to_owned()), Ok(Some("A='from a file'".to_owned()))),
+            (("v".to_owned(), "none.env".to_owned()), Ok(None)),
+        ]),
     }
 }
 
@@ -60,6 +65,56 @@ fn built_with(changes: Value, image: Image) -> Result<ContainerSpec, String> {
 
 fn of(container: Value) -> ContainerSpec {
     built(json!({"spec": {"containers": container}})).unwrap()
+}
+
+#[test]
+fn variables_come_from_files_of_the_pod() {
+    let file = |path: &str, key: &str, optional: bool| {
+        let reference = json!({"volumeName": "v", "path": path, "key": key, "optional": optional});
+        json!({"env": [{"name": "X", "valueFrom": {"fileKeyRef": reference}}]})
+    };
+    check_env(file("a.env", "A", false), &["X=from a file"]);
+    check_env(file("a.env", "B", true), &[]);
+    check_env(file("none.env", "A", true), &[]);
+    check_env_refused(file("a.env", "B", false), "environment variable key \"B\" not found in file \"a.env\"");
+    check_env_refused(file("none.env", "A", false), "environment variable key \"A\" not found in file \"none.env\"");
+    check_env_refused(file("x.env", "A", false), "cannot find the volume \"v\" referenced by FileKeyRef");
+}
+
+/// The kernel's name, and the domain beside it (J-711).
+#[test]
+fn host_names_with_and_without_their_domain() {
+    let names = |spec: Value| {
+        let created = built(json!({"spec": spec})).unwrap();
+        (created.hostname.unwrap_or_default(), created.domainname.unwrap_or_default())
+    };
+    let pair = |host: &str, domain: &str| (host.to_owned(), domain.to_owned());
+    assert_eq!(names(json!({"hostname": "h"})), pair("h", ""));
+    assert_eq!(names(json!({"hostname": "h", "subdomain": "s"})), pair("h", "s.default.svc.cluster.local"));
+    assert_eq!(
+        names(json!({"hostname": "h", "subdomain": "s", "setHostnameAsFQDN": true})),
+        pair("h.s.default.svc.cluster.local", "")
+    );
+    assert_eq!(names(json!({"hostname": "h", "setHostnameAsFQDN": true})), pair("h", ""));
+    assert_eq!(names(json!({"hostname": "h", "subdomain": "s", "hostnameOverride": "o"})), pair("o", ""));
+    let long = json!({"hostname": "h".repeat(40), "subdomain": "s", "setHostnameAsFQDN": true});
+    let error = built(json!({"spec": long})).unwrap_err();
+    assert!(error.ends_with("is too long (64 characters is the max, 68 characters requested)"), "{error}");
+}
+
+/// One container alone gets what the pod has as a whole; of several each has the pod's limits where it has none.
+#[test]
+fn resources_of_the_pod_as_a_whole_d1101() {
+    let whole = json!({"limits": {"cpu": "500m", "memory": "64Mi"}, "requests": {"cpu": "250m"}});
+    let created = built(json!({"spec": {"resources": whole}})).unwrap();
+    assert_eq!((created.nano_cpus, created.memory, created.cpu_shares), (Some(500_000_000), Some(64 << 20), Some(256)));
+    let own = json!({"resources": {"limits": {"memory": "32Mi"}}});
+    let created = built(json!({"spec": {"resources": whole, "containers": own}})).unwrap();
+    assert_eq!((created.nano_cpus, created.memory), (Some(500_000_000), Some(32 << 20)));
+    assert_eq!(pod_limits(&pod(json!({"spec": {"resources": whole}}))), PodLimits::default());
+    let two = pod(json!({"spec": {"resources": whole, "shareProcessNamespace": true}}));
+    let want = PodLimits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), cpu_shares: Some(256) };
+    assert_eq!(pod_limits(&two), want);
 }
 
 #[test]

@@ -65,6 +65,8 @@ fn shown<'a>(pod: &'a Pod, attempts: &'a [Attempt], trouble: Option<&'a Trouble>
         since: None,
         health: Health::default(),
         probe_ended: false,
+        reset: None,
+        hook_failed: None,
     };
     Shown { part, container: None, trouble, image_id: None }
 }
