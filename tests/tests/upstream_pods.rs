@@ -700,9 +700,11 @@ async fn containers_restart_by_their_own_rules() {
     let mount = json!([{"name": "data", "mountPath": "/data"}]);
     all["spec"]["initContainers"] =
         json!([{"name": "init", "image": BUSYBOX, "command": ["sh", "-c", inits], "volumeMounts": mount}]);
-    container(&mut all)["command"] = json!(["sh", "-c", once("cat /data/log; exit 0")]);
+    // The other one runs by then.
+    let script = once("cat /data/log; exit 0").replace("exit 42", "sleep 3; exit 42");
+    container(&mut all)["command"] = json!(["sh", "-c", script]);
     all["spec"]["containers"].as_array_mut().unwrap().push(json!({
-        "name": "other", "image": BUSYBOX, "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 3 & wait"],
+        "name": "other", "image": BUSYBOX, "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 8 & wait"],
     }));
     let (ended, log) = run(&suite, &all).await;
     assert_eq!(ended["status"]["phase"], "Succeeded", "{ended}");
