@@ -122,9 +122,10 @@ impl Place {
         Ok(())
     }
 
-    /// Ends what is left in it and removes it.
-    fn remove(&self, group: &Path) {
-        for pid in processes(&self.time.join(group)).unwrap_or_default() {
+    /// Ends what is left in it and removes it. Answers whether there was anything: then it goes only with another call.
+    fn remove(&self, group: &Path) -> bool {
+        let left = processes(&self.time.join(group)).unwrap_or_default();
+        for pid in left.iter().copied() {
             info!(pid, group = %group.display(), "ending a process that no container accounts for");
             if let Some(pid) = rustix::process::Pid::from_raw(pid)
                 && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL)
@@ -140,6 +141,7 @@ impl Place {
                 Ok(()) | Err(_) => {}
             }
         }
+        !left.is_empty()
     }
 }
 
@@ -338,19 +340,17 @@ impl Cgroups {
         }
     }
 
-    /// An attempt is over and its container removed.
-    pub(super) fn remove(&self, uid: &str, container: &str, attempt: u32) {
-        if let Some(place) = self.place() {
-            place.remove(&self.group(uid, container, attempt));
-        }
+    /// An attempt is over and its container removed. Answers whether something had to be ended: then it is to be called again.
+    pub(super) fn remove(&self, uid: &str, container: &str, attempt: u32) -> bool {
+        self.place().is_some_and(|place| place.remove(&self.group(uid, container, attempt)))
     }
 
-    /// A pod is gone.
-    pub(super) fn remove_pod(&self, uid: &str) {
-        let Some(place) = self.place() else { return };
-        for name in self.names().iter().filter(|name| owner(name) == uid) {
-            place.remove(&self.ours.join(name));
-        }
+    /// A pod is gone. The same answer.
+    pub(super) fn remove_pod(&self, uid: &str) -> bool {
+        let Some(place) = self.place() else { return false };
+        let names = self.names();
+        let ours = names.iter().filter(|name| owner(name) == uid);
+        ours.fold(false, |ended, name| place.remove(&self.ours.join(name)) || ended)
     }
 
     /// The daemon ends: nothing stays if there is no attempt.

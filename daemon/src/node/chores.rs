@@ -111,6 +111,21 @@ impl Chores {
     }
 }
 
+/// Processes that were killed are gone a moment later, and only then their cgroup goes.
+const ENDING_PAUSE: Duration = Duration::from_millis(50);
+/// How often is looked; who cannot be killed is left behind.
+const ENDING_LOOKS: u32 = 40;
+
+/// Repeats what answers that it has ended processes, until there are none.
+async fn end_all(mut ends: impl FnMut() -> bool) {
+    for _ in 0..ENDING_LOOKS {
+        if !ends() {
+            return;
+        }
+        tokio::time::sleep(ENDING_PAUSE).await;
+    }
+}
+
 /// How a chore ended.
 enum Outcome {
     Done,
@@ -248,7 +263,7 @@ impl<E: Engine> Shared<E> {
         }
         self.remove_container(&id).await?;
         // Whatever still runs although its container is gone ends here (D-610).
-        self.cgroups.remove(uid, container, number);
+        end_all(|| self.cgroups.remove(uid, container, number)).await;
         if status::is_terminal(pod.status.as_ref().and_then(|status| status.phase.as_deref())) {
             let (directories, uid) = (self.directories.clone(), uid.to_owned());
             let removed = tokio::task::spawn_blocking(move || directories.remove_volumes(&uid)).await;
@@ -314,7 +329,7 @@ impl<E: Engine> Shared<E> {
             self.store.write(Request { guards: Vec::new(), writes, urgent: true }).await?;
         }
         self.images.forget_pod(uid);
-        self.cgroups.remove_pod(uid);
+        end_all(|| self.cgroups.remove_pod(uid)).await;
         let (directories, owned) = (self.directories.clone(), uid.to_owned());
         let removed = tokio::task::spawn_blocking(move || directories.remove_pod(&owned)).await;
         match removed {

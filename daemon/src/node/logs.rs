@@ -46,8 +46,15 @@ pub async fn copy<E: Engine>(engine: &E, id: &str, path: &Path) -> Result<Copied
         Err(Error::Refused { .. }) => return Ok(Copied::Lost),
         Err(error) => return Err(error.into()),
     };
-    write(frames, path).await?;
-    Ok(Copied::Done)
+    match write(frames, path).await {
+        Ok(()) => Ok(Copied::Done),
+        // The engine may say so only with the first frame. Without this the attempt would never be tidied up after.
+        Err(CopyError::Engine(Error::NotFound(_) | Error::Refused { .. })) => {
+            let _ = fs::remove_file(path.with_extension("partial"));
+            Ok(Copied::Lost)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Why a log was not copied; it is tried again.
