@@ -349,8 +349,9 @@ impl Cgroups {
     pub(super) fn remove_pod(&self, uid: &str) -> bool {
         let Some(place) = self.place() else { return false };
         let names = self.names();
-        let ours = names.iter().filter(|name| owner(name) == uid);
-        ours.fold(false, |ended, name| place.remove(&self.ours.join(name)) || ended)
+        // All of them, whatever one answers.
+        let ended = names.iter().filter(|name| owner(name) == uid && place.remove(&self.ours.join(name)));
+        ended.count() > 0
     }
 
     /// The daemon ends: nothing stays if there is no attempt.
