@@ -731,6 +731,7 @@ mod tests {
         let sources = Sources {
             config_maps: [("c".to_owned(), ConfigMap::default())].into(),
             secrets: [("s".to_owned(), Secret::default())].into(),
+            ..Sources::default()
         };
         let said = |source: &str| {
             let volume = serde_json::from_str(&format!(r#"{{"name":"v",{source}}}"#)).unwrap();
