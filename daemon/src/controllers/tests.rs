@@ -257,6 +257,19 @@ async fn an_object_without_a_namespace_does_not_go_with_an_owner_in_one() {
     assert_eq!(world.names(Kind::Namespace).await, ["default", "owned"]);
 }
 
+/// F-7, R-5: found by the simulation. Whoever stood still for longer than the history reaches back was never told that the owner went.
+#[tokio::test]
+async fn garbage_of_a_time_that_nobody_was_told_of_is_collected() {
+    let mut world = world().await;
+    job_with_pods(&world, "a", 2, true).await;
+    world.settle().await;
+    world.delete(Kind::Job, "default", "a", json!({"propagationPolicy": "Background"})).await;
+    world.clock.advance(Duration::from_secs(3600));
+    world.create(Kind::ConfigMap, "default", json!({"metadata": {"name": "later"}})).await;
+    world.settle().await;
+    assert_eq!(world.names(Kind::Pod).await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn garbage_that_a_crash_left_is_collected_at_the_next_start() {
     let mut world = world().await;
