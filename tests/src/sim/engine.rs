@@ -157,6 +157,20 @@ impl ScriptedEngine {
         Fate::Answered
     }
 
+    /// Whether the engine is killed just after a start, so that it may forget that there was one (D-610).
+    fn dies_of_it(&self) -> bool {
+        let mut machine = self.machine();
+        let chance = machine.faults.restart * 15;
+        chance > 0 && !machine.is_away() && machine.dice().per_mille(chance)
+    }
+
+    fn restart(&self) {
+        let mut machine = self.machine();
+        let by = machine.dice().millis(500, 30_000);
+        machine.restart(by, true);
+        machine.told.push(format!("the engine is killed just after a start, for {by:?}"));
+    }
+
     /// Often an answer is lost because nobody waited any longer: time has passed, and a short command has ended.
     fn wait_in_vain(&self) {
         let mut machine = self.machine();
@@ -195,6 +209,11 @@ impl ScriptedEngine {
             Lateness::Never => 1,
             Lateness::Start(_) | Lateness::Create(_) => 5,
         };
+        if matches!(lateness, Lateness::Start(_)) && self.dies_of_it() {
+            drop(effect(&mut self.machine()));
+            self.restart();
+            return Err(lost());
+        }
         match self.draw(factor) {
             Fate::Answered => effect(&mut self.machine()),
             Fate::Slow(by) => {
@@ -274,7 +293,16 @@ impl Engine for ScriptedEngine {
     }
 
     async fn kill(&self, id: &str, signal: &str) -> Result<(), Error> {
-        self.call(Lateness::Never, |machine| machine.kill(id, signal)).await
+        let (at, asked) = (self.clock.passed(), self.clock.now().wall);
+        let effect = |machine: &mut Machine| {
+            machine.kill(id, signal)?;
+            match signal {
+                "SIGKILL" => machine.truths.killed(id, at, asked),
+                _ => machine.truths.asked_to_stop(id, at),
+            }
+            Ok(())
+        };
+        self.call(Lateness::Never, effect).await
     }
 
     async fn remove(&self, id: &str, force: bool) -> Result<(), Error> {

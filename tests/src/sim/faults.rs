@@ -22,7 +22,7 @@ pub struct Faults {
     pub held: u64,
     /// Per step: the engine does not answer for a while; its containers run on.
     pub away: u64,
-    /// Per step: the engine is restarted, its containers with it, and its memory of events is lost.
+    /// Per step, and 15 times as often per start: the engine is restarted, its containers with it, and its memory of events is lost.
     pub restart: u64,
     /// Per step: the machine is restarted.
     pub reboot: u64,

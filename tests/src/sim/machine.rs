@@ -29,6 +29,9 @@ use super::{
 /// How long after a start the engine can still forget it (D-610).
 const START_TAKES: Duration = Duration::from_millis(50);
 
+/// How long an absence of the engine is felt.
+const LATELY: Duration = Duration::from_secs(60);
+
 /// What a command does, told by its `args` as `key=number`.
 #[derive(Clone, Copy, Debug)]
 struct Script {
@@ -115,6 +118,8 @@ pub struct Machine {
     /// Rises when connections are cut.
     pub connection: u64,
     away_until: Option<Duration>,
+    /// When it was last back for those who talk to it, or will be.
+    back_at: Option<Duration>,
     late: Vec<(Duration, Late)>,
     pulls: Vec<Pull>,
     pub truths: Truths,
@@ -141,6 +146,7 @@ impl Machine {
             kept_from: 0,
             connection: 0,
             away_until: None,
+            back_at: None,
             late: Vec::new(),
             pulls: Vec::new(),
             truths: Truths::default(),
@@ -191,6 +197,17 @@ impl Machine {
         self.away_until.is_some_and(|until| self.clock.passed() < until)
     }
 
+    /// Nobody could talk to it until now, whatever the reason.
+    pub fn disturb(&mut self) {
+        self.back_at = self.back_at.max(Some(self.clock.passed()));
+    }
+
+    /// It is away, or could not be talked to a moment ago.
+    #[must_use]
+    pub fn was_away_lately(&self) -> bool {
+        self.back_at.is_some_and(|at| self.clock.passed() < at + LATELY)
+    }
+
     /// When something happens by itself: a command ends, an event arrives, the engine is back, a late call is carried out.
     #[must_use]
     pub fn next_time(&self) -> Option<Duration> {
@@ -237,6 +254,7 @@ impl Machine {
     pub fn go_away(&mut self, by: Duration) {
         self.connection += 1;
         self.away_until = Some(self.clock.passed() + by);
+        self.back_at = self.away_until;
     }
 
     /// The engine ends and comes back: its containers end with it, its memory of events is gone (D-506, D-601).
@@ -430,7 +448,7 @@ impl Machine {
         held.view.pid = 1 << 40;
         let labels = held.view.labels.clone();
         self.started.insert(id.clone(), now);
-        self.truths.started(&id);
+        self.truths.started(&id, now);
         self.emit(&id, &labels, EventAction::Start);
         Ok(())
     }

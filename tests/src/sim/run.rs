@@ -239,6 +239,8 @@ impl World {
         let faults = self.faults.describe();
         self.tell(format!("faults: {faults}"));
         self.start().await?;
+        // Before time passes: what was written at the start is in the history for a while only.
+        self.check().await?;
         let (store, users) = (self.daemon().store.clone(), self.users.clone());
         if let Err(Crashed) = self.daemon().or_crash(users.arrive(&store)).await {
             self.crash().await?;
@@ -311,7 +313,18 @@ impl World {
         }
         let away = if self.dice.one_in(3) { self.dice.millis(1000, 90_000) } else { self.dice.millis(1, 200) };
         self.pass(away);
-        self.start().await
+        self.machine().disturb();
+        self.start().await?;
+        self.check_what_is_kept().await
+    }
+
+    /// The next life has what the one before had, and its past too.
+    async fn check_what_is_kept(&mut self) -> anyhow::Result<()> {
+        self.check().await?;
+        let mut dice = self.dice.fork();
+        let store = self.daemon().store.clone();
+        self.checker.check_content(&store).await?;
+        self.checker.check_past(&store, &mut dice).await
     }
 
     fn pass(&mut self, by: Duration) {
@@ -323,6 +336,7 @@ impl World {
         let store = self.daemon().store.clone();
         let machine = Arc::clone(&self.machine);
         let clock = Arc::clone(&self.clock);
+        self.checker.note_wishes(self.users.take_wishes());
         let result = self.checker.look(&store, &machine, &clock).await;
         self.listen();
         result?;
@@ -355,7 +369,8 @@ impl World {
                 continue;
             };
             if !self.disk.has_failed_lately() {
-                self.checker.check_rest()?;
+                let machine = Arc::clone(&self.machine);
+                self.checker.check_rest(&machine.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
             }
             if done(self) {
                 return Ok(());
@@ -551,6 +566,7 @@ impl World {
         if self.dice.per_mille(stall) {
             let by = self.dice.millis(100, 600_000);
             self.pass(by);
+            self.machine().disturb();
             self.struck(format!("the daemon stood still for {by:?}"));
             return Ok(true);
         }

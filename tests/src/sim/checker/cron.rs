@@ -11,7 +11,7 @@ use jobd::store::{Change, ChangeType};
 use jobd_api::object::Object;
 use serde_json::Value;
 
-use super::{Checker, almanac::Almanac};
+use super::{Checker, almanac::Almanac, departures::Leaving};
 
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 /// A timer may be late by so much (C-711 says 100 ms), and the loops take their time.
@@ -24,17 +24,21 @@ pub(super) struct Cron {
     pub name: String,
     schedule: (String, Option<String>),
     almanac: Option<Almanac>,
+    /// Of an `@every`.
+    interval: Option<SignedDuration>,
     suspended: bool,
-    deleting: bool,
-    policy: String,
+    pub deleting: bool,
+    pub policy: String,
     deadline: Option<i64>,
-    limits: [Option<i64>; 2],
+    pub limits: [Option<i64>; 2],
     created: Timestamp,
     /// When its schedule or zone was last edited (C-1706).
     edited: Option<Timestamp>,
     /// `status.lastScheduleTime`
-    last: Option<Timestamp>,
-    active: BTreeSet<String>,
+    pub last: Option<Timestamp>,
+    /// `status.lastSuccessfulTime`
+    succeeded: Option<Timestamp>,
+    pub active: BTreeSet<String>,
     /// Every time that ever ran.
     runs: BTreeSet<Timestamp>,
     /// After the first and up to the second there is none of its times: need not be looked through again at each rest.
@@ -51,12 +55,15 @@ pub(super) struct Run {
 }
 
 impl Checker {
-    pub(super) fn cron_changed(&mut self, change: &Change) -> anyhow::Result<()> {
+    pub(super) fn cron_changed(&mut self, change: &Change, leaving: &mut Leaving) -> anyhow::Result<()> {
         let object = Object::parse(&change.body)?;
         let uid = object.uid().to_owned();
         if change.change_type == ChangeType::Deleted {
             self.told.push(format!("store: cron job {} is gone", object.name()));
-            self.crons.remove(&uid);
+            if let Some(cron) = self.crons.remove(&uid).filter(|cron| !cron.deleting) {
+                leaving.crons.push((uid.clone(), cron));
+            }
+            leaving.gone_crons.push(uid);
             return Ok(());
         }
         let old = self.crons.remove(&uid);
@@ -73,13 +80,25 @@ impl Checker {
         self.told.push(format!("store: cron job {} last {last:?} active {active:?}", object.name()));
         let known = old.as_ref().and_then(|old| old.last);
         ensure!(last >= known, "lastScheduleTime of cron job {} went back from {known:?} to {last:?}", object.name());
+        let succeeded = time(&["status", "lastSuccessfulTime"]);
+        let known = old.as_ref().and_then(|old| old.succeeded);
+        ensure!(
+            succeeded >= known,
+            "C-1004: lastSuccessfulTime of cron job {} went back from {known:?}",
+            object.name()
+        );
+        let interval = schedule.0.strip_prefix("@every ").and_then(|text| text.strip_suffix('s')?.parse().ok());
+        let deleting = object.get(&["metadata", "deletionTimestamp"]).is_some();
+        let is_leaving = deleting && old.as_ref().is_some_and(|old| !old.deleting);
         let cron = Cron {
             namespace: object.namespace().to_owned(),
             name: object.name().to_owned(),
             almanac: Almanac::read(&schedule.0, schedule.1.as_deref()),
             schedule,
             suspended: object.get(&["spec", "suspend"]) == Some(&Value::Bool(true)),
-            deleting: object.get(&["metadata", "deletionTimestamp"]).is_some(),
+            interval: interval.map(SignedDuration::from_secs),
+            deleting,
+            succeeded,
             policy: text(&["spec", "concurrencyPolicy"]).unwrap_or_default(),
             deadline: number(&["spec", "startingDeadlineSeconds"]),
             limits: [number(&["spec", "successfulJobsHistoryLimit"]), number(&["spec", "failedJobsHistoryLimit"])],
@@ -90,6 +109,9 @@ impl Checker {
             runs: old.map(|old| old.runs).unwrap_or_default(),
             none_in: Cell::new(None),
         };
+        if is_leaving {
+            leaving.crons.push((uid.clone(), cron.clone()));
+        }
         self.crons.insert(uid, cron);
         Ok(())
     }
@@ -165,6 +187,13 @@ impl Checker {
                 let limit = cron.limits[place].and_then(|limit| usize::try_from(limit).ok());
                 ensure!(limit.is_none_or(|limit| count <= limit), "C-1101: cron job {name} keeps {count} {end} jobs");
             }
+            let children = self.jobs.values().filter(|job| job.cron.as_ref() == Some(uid));
+            let last =
+                children.filter(|job| job.terminal() == Some("Complete")).filter_map(|job| job.completed_at).max();
+            ensure!(
+                cron.deleting || cron.succeeded >= last,
+                "C-1004: cron job {name} does not tell of the success at {last:?}"
+            );
             if let Some(forgotten) = self.forgotten(cron)? {
                 return Err(anyhow!("R-7: cron job {name} rests at {}, and {forgotten} did not run", self.wall));
             }
@@ -174,19 +203,26 @@ impl Checker {
 
     /// A time that should have run by now (C-701 to C-706, C-803).
     fn forgotten(&self, cron: &Cron) -> anyhow::Result<Option<Timestamp>> {
-        let Some(almanac) = cron.almanac.as_ref().filter(|_| !cron.suspended && !cron.deleting) else {
-            return Ok(None);
-        };
-        if cron.policy == "Forbid" && !cron.active.is_empty() {
+        if cron.suspended || cron.deleting || cron.policy == "Forbid" && !cron.active.is_empty() {
             return Ok(None);
         }
         let since = [Some(cron.created), cron.last, cron.edited].into_iter().flatten().max().unwrap_or(cron.created);
         let upto = self.wall.checked_sub(SLACK)?;
-        let known = cron.none_in.get().filter(|(from, _)| *from == since).map_or(since, |(_, to)| to);
-        let due = almanac.latest(known, upto);
-        if due.is_none() {
-            cron.none_in.set(Some((since, upto.max(known))));
-        }
+        let due = match (&cron.almanac, cron.interval) {
+            (Some(almanac), _) => {
+                let known = cron.none_in.get().filter(|(from, _)| *from == since).map_or(since, |(_, to)| to);
+                let due = almanac.latest(known, upto);
+                if due.is_none() {
+                    cron.none_in.set(Some((since, upto.max(known))));
+                }
+                due
+            }
+            // C-405, C-1704
+            (None, Some(interval)) => {
+                since.checked_add(interval).ok().filter(|due| *due <= upto && cron.deadline.is_none())
+            }
+            (None, None) => None,
+        };
         let due = due.filter(|due| {
             let late = self.wall.duration_since(*due);
             cron.deadline.is_none_or(|deadline| late + SLACK < SignedDuration::from_secs(deadline))

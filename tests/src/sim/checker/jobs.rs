@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{anyhow, bail, ensure};
+use jiff::Timestamp;
 use jobd::store::{Change, ChangeType};
 use jobd_api::object::Object;
 use serde_json::Value;
@@ -13,11 +14,19 @@ use serde_json::Value;
 use super::{
     super::machine::Machine,
     Checker,
+    departures::Leaving,
     pods::{Counted, Pod},
+    policy,
 };
+
+mod ends;
+
+use ends::{check_failed_indexes, check_policies, check_success, check_suspension, delay};
 
 /// What a deadline may be late by: the loops rest only now and then.
 const SLACK: Duration = Duration::from_secs(2);
+/// Times on the wire are whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A job as last seen, and what was counted for it by its pods.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +36,11 @@ pub(super) struct Job {
     /// The cron job that made it.
     pub cron: Option<String>,
     pub deleting: bool,
-    suspended: bool,
+    /// It is being deleted, and its pods are to go first (J-2004).
+    pub waits: bool,
+    /// It is being deleted, and its pods are to live on (J-2005).
+    pub orphans: bool,
+    pub suspended: bool,
     /// J-1801: somebody else's.
     pub foreign: bool,
     indexed: bool,
@@ -37,37 +50,49 @@ pub(super) struct Job {
     limit_per_index: Option<i64>,
     max_failed_indexes: Option<i64>,
     deadline: Option<u64>,
-    ttl: Option<u64>,
+    pub ttl: Option<u64>,
     restarts_in_place: bool,
     /// A replacement comes only when the pod before has failed.
     failed_only: bool,
-    has_policy: bool,
-    has_success_policy: bool,
+    /// Rules of its pod failure policy, if it has one.
+    policy: Option<Vec<Value>>,
+    success_policy: Option<Vec<Value>>,
     conditions: BTreeSet<String>,
+    /// It has been suspended, whether it still is or not.
+    says_suspended: Option<bool>,
     status: Status,
+    /// Parallelism or completions were edited, so that pods may be in excess.
+    pub edited: bool,
+    /// It was suspended once: pods went uncounted, and with them what their annotations knew.
+    was_suspended: bool,
     /// Its completions were edited, so that indexes went with the edit (J-1603).
     elastic: bool,
     /// Pods of it were taken away or given back, so that what was counted cannot be told from what is there.
-    relabelled: bool,
+    pub relabelled: bool,
     counted_succeeded: i64,
     counted_failed: i64,
-    /// At most so many, where a policy may have ignored some.
-    counted_failed_max: i64,
     succeeded_indexes: BTreeSet<i64>,
     /// Uids of the pods that failed (J-821) and are the job's since then.
     failed_pods: BTreeSet<String>,
     /// How many failed and were taken away afterwards. One that is adopted again takes part in everything again, failures included
     /// (J-2104): its finalizer comes back (J-2101), and who carries it is to be counted (J-824).
     failed_before: i64,
-    /// Failures in a row, and when the last of them ended (J-860); only where that is known for sure.
-    backoff: (u32, Option<Duration>),
+    /// When those ended that failed since the last success (J-860), and how the last success; none: it is not known for sure.
+    backoff: Option<(Vec<Duration>, Duration)>,
     /// Of each pod that it ever had.
     restarts: BTreeMap<String, i64>,
-    /// Failures by index that were counted for sure.
-    failures: BTreeMap<i64, i64>,
+    /// By index: failures that were counted, and such that were ignored.
+    failures: BTreeMap<i64, (i64, i64)>,
+    /// Indexes that a policy failed.
+    fail_index: BTreeSet<i64>,
+    /// A pod failed by which a policy fails the job.
+    fail_job: bool,
     /// `status.startTime`, and when it was first seen.
     started: Option<(String, Duration)>,
     finished: Option<Duration>,
+    /// When the terminal condition came, as it says.
+    pub finished_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -75,6 +100,7 @@ struct Status {
     succeeded: i64,
     failed: i64,
     active: i64,
+    ready: i64,
     terminating: i64,
     completed_indexes: String,
     failed_indexes: String,
@@ -85,7 +111,12 @@ impl Job {
         ["Complete", "Failed"].into_iter().find(|one| self.conditions.contains(*one))
     }
 
-    fn ends(&self) -> bool {
+    /// `status.startTime`
+    pub fn start_time(&self) -> Option<&str> {
+        self.started.as_ref().map(|(start, _)| start.as_str())
+    }
+
+    pub fn ends(&self) -> bool {
         self.terminal().is_some()
             || ["SuccessCriteriaMet", "FailureTarget"].iter().any(|one| self.conditions.contains(*one))
     }
@@ -112,18 +143,23 @@ impl Job {
 
 impl Checker {
     /// Answers its uid.
-    pub(super) fn job_changed(&mut self, change: &Change) -> anyhow::Result<Option<String>> {
+    pub(super) fn job_changed(&mut self, change: &Change, leaving: &mut Leaving) -> anyhow::Result<Option<String>> {
         let object = Object::parse(&change.body)?;
         let uid = object.uid().to_owned();
         let name = object.name().to_owned();
         if change.change_type == ChangeType::Deleted {
             self.told.push(format!("store: job {name} is gone"));
-            self.jobs.remove(&uid);
+            if let Some(job) = self.jobs.remove(&uid) {
+                if !job.deleting {
+                    leaving.jobs.push((uid.clone(), job.clone()));
+                }
+                leaving.gone_jobs.push((uid, job));
+            }
             return Ok(None);
         }
         let old = self.jobs.get(&uid).cloned();
         let job = self.read_job(&object, name, old.as_ref());
-        let reason = reason(&object);
+        let reason = reason_of(&object, "FailureTarget");
         self.told.push(format!(
             "store: job {} active {} terminating {} succeeded {} failed {} {:?}",
             job.name,
@@ -134,16 +170,23 @@ impl Checker {
             job.conditions
         ));
         let old = old.unwrap_or_default();
+        if job.deleting && !old.deleting {
+            leaving.jobs.push((uid.clone(), job.clone()));
+        }
         check_conditions(&job, &old)?;
+        if job.conditions.contains("SuccessCriteriaMet") && !old.conditions.contains("SuccessCriteriaMet") {
+            check_success(&job, &reason_of(&object, "SuccessCriteriaMet"))?;
+        }
         if job.conditions.contains("FailureTarget") && !old.conditions.contains("FailureTarget") {
             self.check_failure(&job, &reason)?;
         }
         if job.terminal().is_some() && old.terminal().is_none() {
             self.finished_jobs += 1;
             check_completion(&job)?;
-            let left = self.pods.values().filter(|pod| pod.job.as_ref() == Some(&uid) && pod.is_active());
+            // J-881
+            let left = self.pods.values().filter(|pod| pod.job.as_ref() == Some(&uid) && !pod.is_over());
             let left: Vec<_> = left.map(|pod| pod.name.clone()).collect();
-            ensure!(left.is_empty(), "job {} is over, but {left:?} are active", job.name);
+            ensure!(left.is_empty(), "job {} is over, but {left:?} are not", job.name);
         }
         self.jobs.insert(uid.clone(), job);
         Ok(Some(uid))
@@ -163,15 +206,29 @@ impl Checker {
         let conditions = conditions(object);
         let is_over = conditions.contains("Complete") || conditions.contains("Failed");
         let manager = text(&["spec", "managedBy"]);
+        let parallelism = number(&["spec", "parallelism"]).unwrap_or(1);
+        let deleting = object.get(&["metadata", "deletionTimestamp"]).is_some();
+        let finalizers = object.get(&["metadata", "finalizers"]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let suspended = object.get(&["spec", "suspend"]) == Some(&Value::Bool(true));
+        let rules = |policy: &str| object.get(&["spec", policy, "rules"]).and_then(Value::as_array).cloned();
+        let time = |text: Option<&str>| text.and_then(|text| text.parse::<Timestamp>().ok());
         Job {
             namespace: object.namespace().to_owned(),
             cron: cron_of(object),
             name,
-            deleting: object.get(&["metadata", "deletionTimestamp"]).is_some(),
-            suspended: object.get(&["spec", "suspend"]) == Some(&Value::Bool(true)),
+            deleting,
+            waits: deleting && finalizers.contains(&"foregroundDeletion".into()),
+            orphans: deleting && finalizers.contains(&"orphan".into()),
+            suspended,
+            was_suspended: old.was_suspended || suspended,
+            edited: old.edited
+                || before.is_some() && (completions != old.completions || parallelism != old.parallelism),
+            finished_at: old.finished_at.or(time(transition(object, &["Complete", "Failed"]))),
+            completed_at: time(object.text(&["status", "completionTime"])),
+            says_suspended: state_of(object, "Suspended"),
             foreign: !manager.is_empty() && manager != "kubernetes.io/job-controller",
             indexed: object.text(&["spec", "completionMode"]) == Some("Indexed"),
-            parallelism: number(&["spec", "parallelism"]).unwrap_or(1),
+            parallelism,
             completions,
             backoff_limit: number(&["spec", "backoffLimit"]).unwrap_or(6),
             limit_per_index: number(&["spec", "backoffLimitPerIndex"]),
@@ -181,18 +238,20 @@ impl Checker {
             restarts_in_place: object.text(&["spec", "template", "spec", "restartPolicy"]) == Some("OnFailure"),
             failed_only: object.text(&["spec", "podReplacementPolicy"]) == Some("Failed")
                 || object.get(&["spec", "podFailurePolicy"]).is_some(),
-            has_policy: object.get(&["spec", "podFailurePolicy"]).is_some(),
-            has_success_policy: object.get(&["spec", "successPolicy"]).is_some(),
+            policy: rules("podFailurePolicy"),
+            success_policy: rules("successPolicy"),
             status: Status {
                 succeeded: number(&["status", "succeeded"]).unwrap_or_default(),
                 failed: number(&["status", "failed"]).unwrap_or_default(),
                 active: number(&["status", "active"]).unwrap_or_default(),
+                ready: number(&["status", "ready"]).unwrap_or_default(),
                 terminating: number(&["status", "terminating"]).unwrap_or_default(),
                 completed_indexes: text(&["status", "completedIndexes"]),
                 failed_indexes: text(&["status", "failedIndexes"]),
             },
             elastic: old.elastic || (before.is_some() && completions != old.completions),
             started,
+            backoff: if before.is_none() { Some((Vec::new(), Duration::ZERO)) } else { old.backoff.clone() },
             finished: old.finished.or(is_over.then_some(self.passed)),
             conditions,
             ..old
@@ -208,7 +267,7 @@ impl Checker {
                 let restarts: i64 = job.restarts.values().sum();
                 let in_place = job.restarts_in_place && restarts >= job.backoff_limit.max(1);
                 ensure!(
-                    failed > job.backoff_limit || in_place,
+                    failed > job.backoff_limit || in_place || job.relabelled,
                     "J-833: job {name} fails by its limit of {}, but {failed} of its pods failed, with {restarts} restarts",
                     job.backoff_limit
                 );
@@ -222,7 +281,7 @@ impl Checker {
                     self.passed
                 );
             }
-            "PodFailurePolicy" => ensure!(job.has_policy && failed > 0, "J-832: job {name} fails by a policy"),
+            "PodFailurePolicy" => ensure!(job.fail_job, "J-832: job {name} fails by its policy, which no pod matches"),
             "MaxFailedIndexesExceeded" => {
                 let count = i64::try_from(read_indexes(&job.status.failed_indexes)?.len())?;
                 ensure!(
@@ -248,14 +307,23 @@ impl Checker {
         let Some(pod) = self.pods.get(uid) else { return };
         let Some(job) = self.jobs.get_mut(job) else { return };
         job.restarts.insert(uid.to_owned(), pod.restarts);
+        let end = machine.truths.last_end(uid).filter(|_| pod.is_over() && !pod.is_unknown && pod.has_ended);
         // What the job removes loses its finalizer before and is no failure (J-850).
         if pod.job.is_some() && pod.tracking && job.takes_for_failed(pod) && job.failed_pods.insert(uid.to_owned()) {
-            let end =
-                machine.truths.last_end(uid).filter(|_| pod.phase == "Failed" && !pod.is_unknown && pod.has_ended);
-            job.backoff = (job.backoff.0 + 1, end);
+            job.backoff = match (job.backoff.take(), end.filter(|_| pod.phase == "Failed")) {
+                (Some((mut ends, since)), Some(end)) => {
+                    // One that ended no later than the success may count or not.
+                    ends.extend(Some(end).filter(|end| *end > since + SECOND));
+                    Some((ends, since))
+                }
+                (_, _) => None,
+            };
         }
-        if pod.phase == "Succeeded" {
-            job.backoff = (0, None);
+        if pod.phase == "Succeeded" && pod.tracking {
+            job.backoff = end.map(|end| (Vec::new(), end));
+        }
+        if pod.phase == "Failed" && pod.tracking {
+            job.fail_job |= job.policy.as_deref().and_then(|rules| policy::judge(rules, pod)) == Some("FailJob");
         }
     }
 
@@ -277,8 +345,19 @@ impl Checker {
             return;
         }
         let fails = job.conditions.contains("FailureTarget");
-        if let Some(index) = pod.index.filter(|_| pod.phase == "Failed" && !job.has_policy) {
-            *job.failures.entry(index).or_default() += 1;
+        let matched = job.policy.as_deref().and_then(|rules| policy::judge(rules, pod)).unwrap_or_default().to_owned();
+        if let Some(index) = pod.index.filter(|_| pod.phase == "Failed" || *was_deleting && !job.failed_only)
+            && pod.phase != "Succeeded"
+        {
+            let failures = job.failures.entry(index).or_default();
+            if matched == "Ignore" {
+                failures.1 += 1
+            } else {
+                failures.0 += 1
+            }
+            if matched == "FailIndex" {
+                job.fail_index.insert(index);
+            }
         }
         let failed = match pod.phase.as_str() {
             "Succeeded" => {
@@ -291,10 +370,8 @@ impl Checker {
             _ if *was_deleting && !job.failed_only => true,
             _ => fails,
         };
-        if failed {
-            job.counted_failed_max += 1;
-            job.counted_failed += i64::from(!job.has_policy);
-        }
+        // J-871
+        job.counted_failed += i64::from(failed && matched != "Ignore");
     }
 
     pub(super) fn check_counters(&mut self, uid: &str, before: &BTreeMap<String, Job>) -> anyhow::Result<()> {
@@ -304,11 +381,10 @@ impl Checker {
             return Ok(());
         }
         ensure!(
-            (job.counted_failed..=job.counted_failed_max).contains(&status.failed),
-            "I-3: job {name} says {} failed, its pods say {} to {}",
+            job.counted_failed == status.failed,
+            "I-3: job {name} says {} failed, its pods say {}",
             status.failed,
-            job.counted_failed,
-            job.counted_failed_max
+            job.counted_failed
         );
         if !job.indexed {
             ensure!(
@@ -335,7 +411,7 @@ impl Checker {
         {
             bail!("I-3: index {missing} of job {name} succeeded, but is not complete");
         }
-        Ok(())
+        check_failed_indexes(job, &completed)
     }
 
     /// A job that has just got a pod: it may have one.
@@ -375,28 +451,66 @@ impl Checker {
                 ensure!(indexes.insert(index), "two active pods of job {name} have index {index}");
                 ensure!(!completed.contains(&index), "index {index} of job {name} is complete and runs again");
                 ensure!(job.is_index(Some(index)), "job {name} has no index {index}");
-                let failures = job.failures.get(&index).copied().unwrap_or_default();
-                ensure!(
-                    job.relabelled || job.limit_per_index.is_none_or(|limit| failures <= limit),
-                    "J-1302: index {index} of job {name} failed {failures} times and runs again"
-                );
+                // What went uncounted took its annotations with it (J-1304).
+                if let Some(limit) =
+                    job.limit_per_index.filter(|_| !job.relabelled && !job.was_suspended && !job.edited)
+                {
+                    let (counted, ignored) = job.failures.get(&index).copied().unwrap_or_default();
+                    ensure!(
+                        counted <= limit && !job.fail_index.contains(&index),
+                        "J-1302: index {index} of job {name} failed {counted} times and runs again"
+                    );
+                    ensure!(
+                        pod.failures == (counted, ignored),
+                        "J-1304: pod {} says {:?} of its index, which failed {counted} times and {ignored} ignored",
+                        pod.name,
+                        pod.failures
+                    );
+                }
             }
-        } else if let Some(limit) = Some(job.backoff_limit).filter(|_| !job.has_policy && !job.relabelled) {
-            let failed = job.failures()?;
+        }
+        if job.limit_per_index.is_none() && !job.relabelled {
+            let (failed, limit) = (job.counted_failed, job.backoff_limit);
             ensure!(failed <= limit, "J-833: {failed} pods of job {name} failed, and it goes on");
         }
-        // J-861: 10 s after the first failure, more after others. A restart forgets (J-863); times are kept in whole seconds.
-        if let (1.., Some(end)) = job.backoff
+        // J-861; a restart forgets (J-863).
+        if let Some((ends, _)) = &job.backoff
+            && let Some(last) = ends.iter().max()
             && !self.memory_is_lost
             && job.limit_per_index.is_none()
         {
-            let earliest = end + Duration::from_secs(9);
+            let earliest = *last + delay(ends.len()) - SECOND;
             ensure!(
                 self.passed >= earliest,
-                "J-861: job {name} creates a pod at {:?}, not {earliest:?}, after a failure",
-                self.passed
+                "J-861: job {name} creates a pod at {:?}, not {earliest:?}, after {} failures",
+                self.passed,
+                ends.len()
             );
         }
+        Ok(())
+    }
+
+    /// A pod that was just created waited for the back-off of its index, which outlives a restart (J-1306).
+    pub(super) fn check_index_back_off(&self, pod: &Pod, machine: &Machine) -> anyhow::Result<()> {
+        let Some(job) = pod.job.as_ref().and_then(|uid| self.jobs.get(uid)) else { return Ok(()) };
+        if job.limit_per_index.is_none() || self.clock_jumps || job.relabelled || job.was_suspended || job.edited {
+            return Ok(());
+        }
+        let earlier = self.pods.values().filter(|other| other.job == pod.job && other.index == pod.index);
+        let Some(last) = earlier.filter(|other| other.uid != pod.uid).max_by_key(|other| other.failures) else {
+            return Ok(());
+        };
+        let known = last.phase == "Failed" && !last.is_unknown && last.has_ended;
+        let Some(end) = machine.truths.last_end(&last.uid).filter(|_| known) else { return Ok(()) };
+        let count = usize::try_from(last.failures.0 + last.failures.1 + 1)?;
+        let earliest = end + delay(count) - SECOND;
+        ensure!(
+            self.passed >= earliest,
+            "J-1306: pod {} of index {:?} is created at {:?}, not {earliest:?}, after {count} failures",
+            pod.name,
+            pod.index,
+            self.passed
+        );
         Ok(())
     }
 
@@ -416,6 +530,12 @@ impl Checker {
                 ensure!(self.passed <= due, "J-1901: job {name} should be gone since {due:?}");
             }
             if job.terminal().is_some() {
+                let stuck = self.pods.values().find(|pod| pod.job.as_ref() == Some(uid) && pod.tracking);
+                ensure!(
+                    stuck.is_none(),
+                    "J-2009: job {name} is over, and {:?} waits to be counted",
+                    stuck.map(|pod| &pod.name)
+                );
                 continue;
             }
             let pods = || self.pods.values().filter(|pod| pod.job.as_ref() == Some(uid));
@@ -424,6 +544,14 @@ impl Checker {
                 job.status.active == active,
                 "job {name} says that {} pods are active, and {active} are",
                 job.status.active
+            );
+            let terminating = i64::try_from(pods().filter(|pod| pod.is_terminating()).count())?;
+            let ready = i64::try_from(pods().filter(|pod| pod.is_active() && pod.ready).count())?;
+            ensure!(
+                job.status.terminating == terminating && job.status.ready == ready,
+                "J-1002: job {name} says that {} pods terminate and {} are ready, and {terminating} do and {ready} are",
+                job.status.terminating,
+                job.status.ready
             );
             let uncounted = pods().find(|pod| pod.tracking && pod.phase == "Succeeded");
             if let Some(pod) = uncounted {
@@ -437,6 +565,9 @@ impl Checker {
                 !job.suspended || active == 0,
                 "J-846: job {name} is suspended, and {active} of its pods are active"
             );
+            check_suspension(job)?;
+            check_policies(job)?;
+            self.check_kin(uid, job)?;
             ensure!(active <= job.parallelism, "J-848: job {name} has {active} active pods, more than it may");
             if let Some(at) = job.deadline_at()
                 && !self.clock_jumps
@@ -445,15 +576,20 @@ impl Checker {
             }
             let failed = job.failures()?;
             ensure!(
-                job.has_policy || job.relabelled || failed <= job.backoff_limit,
+                job.policy.is_some() || job.relabelled || failed <= job.backoff_limit,
                 "J-833: {failed} pods of job {name} failed, more than its limit of {}, and it goes on",
+                job.backoff_limit
+            );
+            ensure!(
+                job.status.failed <= job.backoff_limit,
+                "J-833: job {name} counts {} failed pods, more than its limit of {}, and goes on",
+                job.status.failed,
                 job.backoff_limit
             );
             let enough = job.completions.is_some_and(|completions| job.status.succeeded >= completions);
             ensure!(!enough || active > 0, "J-845: job {name} has what it wants and goes on");
             // Whoever failed may be in back-off, and who terminates may hold a place.
-            let terminating = pods().any(Pod::is_terminating);
-            if failed == 0 && !terminating && !job.suspended && !self.leaving.contains(&job.namespace) {
+            if failed == 0 && terminating == 0 && !job.suspended && !self.leaving.contains(&job.namespace) {
                 let wanted = match job.completions {
                     Some(completions) => job.parallelism.min(completions - job.status.succeeded),
                     None if job.status.succeeded > 0 => active,
@@ -494,7 +630,7 @@ fn check_conditions(job: &Job, old: &Job) -> anyhow::Result<()> {
 /// J-837, J-845: a complete job has what it wants.
 fn check_completion(job: &Job) -> anyhow::Result<()> {
     let Job { name, status, .. } = job;
-    if !job.conditions.contains("Complete") || job.has_success_policy {
+    if !job.conditions.contains("Complete") || job.success_policy.is_some() {
         return Ok(());
     }
     let wanted = job.completions.unwrap_or(1);
@@ -516,11 +652,24 @@ fn conditions(job: &Object) -> BTreeSet<String> {
     set.filter_map(|condition| condition["type"].as_str().map(str::to_owned)).collect()
 }
 
-/// Why the job fails; empty if it does not.
-fn reason(job: &Object) -> String {
+/// Why the job fails or succeeds; empty if it does not.
+fn reason_of(job: &Object, condition: &str) -> String {
+    find(job, condition).and_then(|condition| condition["reason"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// Whether a condition is true; none if it is not there.
+fn state_of(job: &Object, condition: &str) -> Option<bool> {
+    find(job, condition).map(|condition| condition["status"] == "True")
+}
+
+/// When the first of these conditions that is there came.
+fn transition<'a>(job: &'a Object, conditions: &[&str]) -> Option<&'a str> {
+    conditions.iter().find_map(|condition| find(job, condition)?["lastTransitionTime"].as_str())
+}
+
+fn find<'a>(job: &'a Object, condition: &str) -> Option<&'a Value> {
     let all = job.get(&["status", "conditions"]).and_then(Value::as_array);
-    let target = all.into_iter().flatten().find(|condition| condition["type"] == "FailureTarget");
-    target.and_then(|condition| condition["reason"].as_str()).unwrap_or_default().to_owned()
+    all.into_iter().flatten().find(|one| one["type"] == condition)
 }
 
 /// Jobs by uid.

@@ -16,16 +16,22 @@ use jobd::{
 };
 use jobd_api::{object::Object, registry::Kind};
 
-use super::{clock::VirtualClock, faults::Faults, machine::Machine};
+use super::{clock::VirtualClock, faults::Faults, machine::Machine, workload::Wish};
 
 pub mod almanac;
+mod content;
 mod cron;
+mod departures;
 mod jobs;
+mod node;
 mod pods;
+mod policy;
 #[cfg(test)]
 mod tests;
 
+use content::Content;
 use cron::Crons;
+use departures::{Before, Departures, Leaving};
 use jobs::Jobs;
 use pods::{Pods, Roster};
 
@@ -35,6 +41,8 @@ const ORPHAN_MAX: Duration = Duration::from_secs(60);
 /// Follows the store's history.
 pub struct Checker {
     seen: Revision,
+    content: Content,
+    departures: Departures,
     crons: Crons,
     jobs: Jobs,
     pods: Pods,
@@ -69,6 +77,8 @@ impl Checker {
     pub fn new(faults: &Faults) -> Self {
         Self {
             seen: Revision(0),
+            content: Content::default(),
+            departures: Departures::default(),
             crons: Crons::new(),
             jobs: Jobs::new(),
             pods: Pods::new(),
@@ -87,6 +97,11 @@ impl Checker {
             cron_runs: 0,
             told: Vec::new(),
         }
+    }
+
+    /// Users asked for deletions. To be told before the look that may show them.
+    pub fn note_wishes(&mut self, wishes: Vec<Wish>) {
+        self.departures.note_wishes(wishes);
     }
 
     /// Looks at everything that was written since the last look: by one step, so mostly by one transaction.
@@ -112,11 +127,13 @@ impl Checker {
         if let Some(violation) = machine.truths.take_violations().into_iter().next() {
             bail!(violation);
         }
-        let starts = machine.truths.take_starts();
-        if written.is_empty() && starts.is_empty() {
+        let (starts, kills) = (machine.truths.take_starts(), machine.truths.take_kills());
+        if written.is_empty() && starts.is_empty() && kills.is_empty() {
             return Ok(());
         }
         let before = self.jobs.clone();
+        let stood = Before { jobs: before.clone(), crons: self.crons.clone(), namespaces: self.leaving.clone() };
+        let mut leaving = Leaving::default();
         let is_new_job =
             |change: &&Arc<Change>| change.key.kind == Kind::Job && change.change_type == ChangeType::Created;
         let runs = written.iter().filter(is_new_job).map(|change| self.find_run(change));
@@ -125,22 +142,25 @@ impl Checker {
         let mut created = BTreeSet::new();
         let mut touched = BTreeSet::new();
         let mut pods = Vec::new();
+        let mut new_pods = Vec::new();
         for change in written {
             ensure!(change.revision > self.seen, "I-7: revision {:?} after {:?}", change.revision, self.seen);
             self.seen = change.revision;
             self.digest(change);
+            self.content.note(change, self.passed)?;
             let kind = change.key.kind;
             if kind == Kind::Pod {
-                let owners = self.pod_changed(change, machine, &mut counted)?;
+                let owners = self.pod_changed(change, machine, &mut counted, &mut leaving)?;
                 if change.change_type == ChangeType::Created {
                     created.extend(owners.iter().cloned());
+                    new_pods.push(change.index.uid.clone());
                 }
                 pods.push((change.index.uid.clone(), owners.clone()));
                 touched.extend(owners);
             } else if kind == Kind::Job {
-                touched.extend(self.job_changed(change)?);
+                touched.extend(self.job_changed(change, &mut leaving)?);
             } else if kind == Kind::CronJob {
-                self.cron_changed(change)?;
+                self.cron_changed(change, &mut leaving)?;
             } else if kind == Kind::Namespace {
                 self.namespace_changed(change)?;
             }
@@ -163,9 +183,14 @@ impl Checker {
         for uid in &created {
             self.check_creation(uid)?;
         }
+        for pod in new_pods.iter().filter_map(|uid| self.pods.get(uid)) {
+            self.check_index_back_off(pod, machine)?;
+        }
         for run in runs.iter().flatten() {
             self.check_run(run)?;
         }
+        self.check_departures(&leaving, &stood)?;
+        kills.iter().try_for_each(|kill| self.check_kill(kill))?;
         starts.iter().try_for_each(|start| self.check_start(start))
     }
 
@@ -180,13 +205,6 @@ impl Checker {
             self.leaving.insert(change.key.name.clone());
         } else {
             self.leaving.remove(&change.key.name);
-        }
-        if change.change_type == ChangeType::Deleted {
-            let inside = |namespace: &str| namespace == change.key.name;
-            let jobs = self.jobs.values().filter(|job| inside(&job.namespace)).map(|job| &job.name);
-            let crons = self.crons.values().filter(|cron| inside(&cron.namespace)).map(|cron| &cron.name);
-            let left: Vec<&String> = jobs.chain(crons).collect();
-            ensure!(left.is_empty(), "namespace {} is gone, but not its {left:?}", change.key.name);
         }
         Ok(())
     }
@@ -205,9 +223,11 @@ impl Checker {
     ///
     /// # Errors
     /// What is broken.
-    pub fn check_rest(&self) -> anyhow::Result<()> {
+    pub fn check_rest(&self, machine: &Machine) -> anyhow::Result<()> {
         self.check_jobs_at_rest()?;
-        self.check_crons_at_rest()
+        self.check_crons_at_rest()?;
+        self.check_owners_at_rest()?;
+        self.check_node_at_rest(machine)
     }
 
     /// I-4, once nothing goes wrong any more: nothing runs for long that no pod accounts for.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::ensure;
+use jiff::{SignedDuration, Timestamp};
 use jobd::store::{Change, ChangeType};
 use jobd_api::object::Object;
 use serde_json::Value;
@@ -14,14 +15,21 @@ use super::{
         truth::{Start, Truth},
     },
     Checker,
+    departures::Leaving,
+    node::check_back_off,
 };
 
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+const SELECTED: &str = "batch.kubernetes.io/controller-uid";
+const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
 
 /// A pod as last seen.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
+    pub uid: String,
+    pub namespace: String,
     pub name: String,
     pub job: Option<String>,
     pub index: Option<i64>,
@@ -32,6 +40,23 @@ pub(super) struct Pod {
     pub restarts: i64,
     /// How one of them ended is not known.
     pub is_unknown: bool,
+    /// Codes other than 0 with which its containers ended, by name (J-1103).
+    pub exits: Vec<(String, i64)>,
+    /// Types and states.
+    pub conditions: Vec<(String, String)>,
+    /// The uid of the job that its labels name.
+    pub selected_by: Option<String>,
+    /// Failures of its index that were counted and ignored before it, by its annotations (J-709).
+    pub failures: (i64, i64),
+    /// It has a node.
+    pub is_bound: bool,
+    /// What it asks for, in thousandths.
+    pub cpu: i64,
+    /// `metadata.deletionTimestamp`
+    pub ends_at: Option<Timestamp>,
+    /// When it has been active for too long (J-2560).
+    pub too_old_at: Option<Timestamp>,
+    pub ready: bool,
     /// Each of its regular containers has ended: else its end is not theirs (J-862), as when an init container failed.
     pub has_ended: bool,
 }
@@ -69,6 +94,11 @@ pub(super) struct Roster {
 }
 
 impl Roster {
+    /// It has one container, so no sandbox.
+    pub fn is_alone(&self) -> bool {
+        self.inits.is_empty() && self.mains.len() == 1
+    }
+
     fn of(pod: &Object) -> Self {
         let containers = |field: &str| pod.get(&["spec", field]).and_then(Value::as_array).cloned().unwrap_or_default();
         let name = |container: &Value| container["name"].as_str().unwrap_or_default().to_owned();
@@ -96,6 +126,7 @@ impl Checker {
         change: &Change,
         machine: &Machine,
         counted: &mut Vec<Counted>,
+        leaving: &mut Leaving,
     ) -> anyhow::Result<Vec<String>> {
         let object = Object::parse(&change.body)?;
         let uid = object.uid().to_owned();
@@ -104,6 +135,8 @@ impl Checker {
         let has_tracking = metadata.finalizers.iter().flatten().any(|one| one == TRACKING);
         let index = metadata.annotations.iter().flatten().find(|(key, _)| *key == INDEX);
         let pod = Pod {
+            uid: uid.clone(),
+            namespace: object.namespace().to_owned(),
             name: object.name().to_owned(),
             job: owner.map(|owner| owner.uid.clone()),
             index: index.and_then(|(_, index)| index.parse().ok()),
@@ -112,6 +145,15 @@ impl Checker {
             deleting: metadata.deletion_timestamp.is_some(),
             is_unknown: change.body.contains("ContainerStatusUnknown"),
             has_ended: has_ended(&object),
+            exits: exits(&object),
+            conditions: conditions(&object),
+            selected_by: metadata.labels.iter().flatten().find(|(key, _)| *key == SELECTED).map(|(_, uid)| uid.clone()),
+            failures: (annotated(&object, FAILURES), annotated(&object, IGNORED)),
+            is_bound: object.text(&["spec", "nodeName"]).is_some(),
+            cpu: cpu(&object),
+            ends_at: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            too_old_at: too_old_at(&object),
+            ready: conditions(&object).contains(&("Ready".to_owned(), "True".to_owned())),
             restarts: statuses(&object).map(|status| status["restartCount"].as_i64().unwrap_or_default()).sum(),
         };
         let before = self.pods.get(&uid).cloned();
@@ -151,6 +193,15 @@ impl Checker {
         }
         let was_over = before.as_ref().is_some_and(Pod::is_over);
         self.check_ends(&object, &uid, &pod, was_over, machine)?;
+        let begins = (pod.deleting || change.change_type == ChangeType::Deleted)
+            && before.as_ref().is_some_and(|before| !before.deleting);
+        if begins {
+            // What it belonged to when somebody decided.
+            leaving.pods.push(Pod { job: before.as_ref().and_then(|before| before.job.clone()), ..pod.clone() });
+        }
+        if pod.is_bound && before.as_ref().is_none_or(|before| !before.is_bound) {
+            self.check_room(&pod)?;
+        }
         let owners: Vec<String> =
             pod.job.iter().chain(before.iter().filter_map(|before| before.job.as_ref())).cloned().collect();
         if change.change_type == ChangeType::Deleted {
@@ -235,7 +286,7 @@ impl Checker {
 
     /// J-2501, J-2530 to J-2533: a command may begin only when what comes before it allows.
     pub(super) fn check_start(&self, start: &Start) -> anyhow::Result<()> {
-        let Start { pod_uid, container, sandbox, before } = start;
+        let Start { pod_uid, container, sandbox, before, at: _ } = start;
         let Some(roster) = self.rosters.get(pod_uid) else { return Ok(()) };
         let name = self.pods.get(pod_uid).map_or(pod_uid.as_str(), |pod| pod.name.as_str());
         let of = |name: &String| {
@@ -250,10 +301,18 @@ impl Checker {
         }
         for (init, is_sidecar) in &roster.inits[..place.unwrap_or(roster.inits.len())] {
             let mut runs = of(init).filter(here);
-            let passes = if *is_sidecar { runs.next().is_some() } else { runs.any(|truth| truth.exit_code == Some(0)) };
+            // A sidecar that may have run counts as one that did.
+            let passes = match is_sidecar {
+                true => runs.next().is_some() || self.pods.get(pod_uid).is_some_and(|pod| pod.is_unknown),
+                false => runs.any(|truth| truth.exit_code == Some(0)),
+            };
             ensure!(passes, "J-2530: container {container} of pod {name} was started before {init} let it");
         }
         let is_sidecar = place.is_some_and(|place| roster.inits[place].1);
+        // An end of which nothing is known is dated by what was known last.
+        if !self.clock_jumps && self.pods.get(pod_uid).is_some_and(|pod| !pod.is_unknown) {
+            check_back_off(of(container), start, name)?;
+        }
         if is_sidecar || roster.policy == "Always" {
             return Ok(());
         }
@@ -269,6 +328,43 @@ impl Checker {
         }
         Ok(())
     }
+}
+
+/// Of a pod that failed (J-1103): regular containers first.
+fn exits(pod: &Object) -> Vec<(String, i64)> {
+    let fields = ["containerStatuses", "initContainerStatuses"];
+    let all = fields.into_iter().filter_map(|field| pod.get(&["status", field])?.as_array()).flatten();
+    let ended =
+        all.filter_map(|status| Some((status["name"].as_str()?, status["state"]["terminated"]["exitCode"].as_i64()?)));
+    ended.filter(|(_, code)| *code != 0).map(|(name, code)| (name.to_owned(), code)).collect()
+}
+
+fn conditions(pod: &Object) -> Vec<(String, String)> {
+    let all = pod.get(&["status", "conditions"]).and_then(Value::as_array);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    all.into_iter().flatten().map(|one| (text(&one["type"]), text(&one["status"]))).collect()
+}
+
+/// J-710.
+fn annotated(pod: &Object, key: &str) -> i64 {
+    pod.text(&["metadata", "annotations", key]).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// The workload asks for it in regular containers only.
+fn cpu(pod: &Object) -> i64 {
+    let all = pod.get(&["spec", "containers"]).and_then(Value::as_array);
+    let asked = all.into_iter().flatten().filter_map(|one| one["resources"]["requests"]["cpu"].as_str());
+    let thousandths = asked.map(|text| match text.strip_suffix('m') {
+        Some(text) => text.parse().unwrap_or_default(),
+        None => text.parse::<i64>().unwrap_or_default() * 1000,
+    });
+    thousandths.sum()
+}
+
+fn too_old_at(pod: &Object) -> Option<Timestamp> {
+    let seconds = pod.get(&["spec", "activeDeadlineSeconds"])?.as_i64()?;
+    let start: Timestamp = pod.text(&["status", "startTime"])?.parse().ok()?;
+    start.checked_add(SignedDuration::from_secs(seconds)).ok()
 }
 
 /// Of all containers of a pod.

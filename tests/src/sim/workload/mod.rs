@@ -49,6 +49,17 @@ struct State {
     others: u64,
     created: u64,
     did: Vec<String>,
+    wishes: Vec<Wish>,
+}
+
+/// Somebody asked for a deletion. Whether it was granted is another matter: a checker must know whom an end may come from.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    pub uid: String,
+    /// `propagationPolicy`; none: the kind's own.
+    pub policy: Option<String>,
+    /// It was told as done; before that it was not even asked.
+    pub granted: bool,
 }
 
 impl Users {
@@ -58,7 +69,7 @@ impl Users {
         let (jobs, others) = (dice.between(1, 4), dice.between(0, 12));
         let crons = if years { dice.between(1, 3) } else { dice.between(1, 6).saturating_sub(4) };
         let jobs = if years { 0 } else { jobs };
-        let state = State { dice, years, crons, jobs, others, created: 0, did: Vec::new() };
+        let state = State { dice, years, crons, jobs, others, created: 0, did: Vec::new(), wishes: Vec::new() };
         Self { clock, random, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -70,6 +81,12 @@ impl Users {
     #[must_use]
     pub fn take_deeds(&self) -> Vec<String> {
         std::mem::take(&mut self.state().did)
+    }
+
+    /// Who was asked to go since the last look.
+    #[must_use]
+    pub fn take_wishes(&self) -> Vec<Wish> {
+        std::mem::take(&mut self.state().wishes)
     }
 
     #[must_use]
@@ -110,7 +127,7 @@ impl Users {
             Deed::Other if years => return self.edit_a_cron_job(store).await,
             Deed::Other => {}
         }
-        let choice = self.state().dice.below(23);
+        let choice = self.state().dice.below(25);
         match choice {
             0..=2 => self.suspend_or_resume(store).await,
             3 | 4 => self.edit_parallelism(store).await,
@@ -123,7 +140,8 @@ impl Users {
             16 => self.relabel_a_pod(store).await,
             17 => self.free_a_pod(store).await,
             18..=20 => self.edit_a_cron_job(store).await,
-            21 => self.leave_or_enter_the_namespace(store).await,
+            23 => self.delete_a_job(store).await,
+            21 | 22 => self.leave_or_enter_the_namespace(store).await,
             _ => self.create_a_bare_pod(store).await,
         }
     }
@@ -133,7 +151,7 @@ impl Users {
             let mut state = self.state();
             let name = format!("cron{}", state.created % 3);
             state.created += 1;
-            let namespace = if state.dice.one_in(5) { NAMESPACES[1] } else { NAMESPACES[0] };
+            let namespace = if state.dice.one_in(3) { NAMESPACES[1] } else { NAMESPACES[0] };
             let seldom = state.years;
             (namespace, manifests::cron_job(&name, seldom, &mut state.dice))
         };
@@ -151,7 +169,8 @@ impl Users {
             (dice.below(9), manifests::schedule(*years, dice), manifests::zone(dice), policy, deadline)
         };
         if choice == 8 {
-            return self.delete(store, &cron_job, json!({})).await;
+            let options = self.propagation();
+            return self.delete(store, &cron_job, options).await;
         }
         let change = |cron_job: &mut Value| {
             let spec = &mut cron_job["spec"];
@@ -172,7 +191,7 @@ impl Users {
             // Names come again, so that what is left of an earlier job of that name meets a later one.
             let name = format!("job{}", state.created % 3);
             state.created += 1;
-            let namespace = if state.dice.one_in(5) { NAMESPACES[1] } else { NAMESPACES[0] };
+            let namespace = if state.dice.one_in(3) { NAMESPACES[1] } else { NAMESPACES[0] };
             (namespace, manifests::job(&name, &mut state.dice))
         };
         self.create(store, Kind::Job, namespace, body).await;
@@ -334,14 +353,16 @@ impl Users {
 
     async fn delete_a_job(&self, store: &Store) {
         let Some(job) = self.any(store, Kind::Job).await else { return };
-        let options = {
-            let dice = &mut self.state().dice;
-            match *dice.pick(&["Background", "Foreground", "Orphan", ""]) {
-                "" => json!({}),
-                policy => json!({"propagationPolicy": policy}),
-            }
-        };
+        let options = self.propagation();
         self.delete(store, &job, options).await;
+    }
+
+    /// In one of the three ways, or as the kind would have it.
+    fn propagation(&self) -> Value {
+        match *self.state().dice.pick(&["Background", "Foreground", "Orphan", ""]) {
+            "" => json!({}),
+            policy => json!({"propagationPolicy": policy}),
+        }
     }
 
     async fn delete_a_pod(&self, store: &Store) {
@@ -359,6 +380,8 @@ impl Users {
         let text = options.to_string();
         let options: DeleteOptions = serde_json::from_value(options).expect("delete options");
         let old = stored.object().expect("a stored object");
+        let wish = Wish { uid: old.uid().to_owned(), policy: options.propagation_policy.clone(), granted: false };
+        self.state().wishes.push(wish.clone());
         let (kind, now) = (stored.key.kind, self.clock.now().wall);
         let decided = lifecycle::delete(kind.resource(), &old, stored.revision.0, &options, now);
         let key = &stored.key;
@@ -368,15 +391,20 @@ impl Users {
             Ok(Deletion::Unchanged) => return,
             Err(status) => return self.tell(format!("may not delete {}: {}", key.name, status.message)),
         };
-        self.commit(store, stored, write).await;
+        if self.commit(store, stored, write).await {
+            self.state().wishes.push(Wish { granted: true, ..wish });
+        }
         self.tell(format!("deletes {} {} {text}", kind.as_str(), key.name));
     }
 
-    async fn commit(&self, store: &Store, stored: &Stored, write: Write) {
+    /// Answers whether it was done.
+    async fn commit(&self, store: &Store, stored: &Stored, write: Write) -> bool {
         let guards = vec![Guard::Unchanged { key: stored.key.clone(), revision: stored.revision }];
-        if let Err(error) = store.write(Request { guards, writes: vec![write], urgent: true }).await {
+        let result = store.write(Request { guards, writes: vec![write], urgent: true }).await;
+        if let Err(error) = &result {
             self.tell(format!("lost a race: {error}"));
         }
+        result.is_ok()
     }
 
     /// Nothing is held back any more: every job may run to its end.
