@@ -1,14 +1,17 @@
 //! What is active, in memory: the current rows of jobs, pods and namespaces that are not over, and the attempts of such pods.
 //!
 //! Each look of a loop at a job or a pod asks for these again and again; from here it costs no call to a database thread. The writer
-//! changes it after each commit, before anybody is told, so that it is never behind what was answered. What is over is not here (I-5),
-//! nor is anything while the file has not been read: then the database answers. No SQL but what fills it.
+//! changes it after each commit, before anybody is told, so that it is never behind what was answered. What is over is not here (I-5), nor
+//! are jobs that are suspended and at rest ([`is_parked`]), nor is anything while the file has not been read: then the database answers. No
+//! SQL but what fills it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
+use futures_util::TryStreamExt as _;
 use jobd_api::{index::Index, registry::Kind};
 use serde::Deserialize;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
@@ -73,8 +76,12 @@ impl Present {
     pub(super) async fn load(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let mut state = State::default();
         for kind in KINDS {
-            for row in sqlx::query(SELECT_ACTIVE).bind(kind.as_str()).fetch_all(&mut *connection).await? {
-                state.insert(read_row(kind, &row)?);
+            let mut rows = sqlx::query(SELECT_ACTIVE).bind(kind.as_str()).fetch(&mut *connection);
+            while let Some(row) = rows.try_next().await? {
+                let row = read_row(kind, &row)?;
+                if !is_parked(kind, &row.stored.body) {
+                    state.insert(row);
+                }
             }
         }
         for (namespace, name) in
@@ -84,7 +91,9 @@ impl Present {
         }
         let has_pods_over: Vec<(String, bool)> =
             sqlx::query_as(SELECT_HAS_PODS_OVER).fetch_all(&mut *connection).await?;
-        state.has_pods_over = has_pods_over.into_iter().collect();
+        let jobs = state.rows.values().filter(|row| row.stored.key.kind == Kind::Job);
+        let jobs: BTreeSet<&str> = jobs.map(|row| row.index.uid.as_str()).collect();
+        state.has_pods_over = has_pods_over.into_iter().filter(|(uid, _)| jobs.contains(uid.as_str())).collect();
         let latest = sqlx::query_scalar("SELECT last_revision FROM meta").fetch_one(&mut *connection).await?;
         state.latest = Revision(latest);
         let pods = state.rows.values().filter(|row| row.stored.key.kind == Kind::Pod);
@@ -218,13 +227,13 @@ impl State {
         {
             *has_pods_over = true;
         }
-        if is_there && is_active(index) {
+        if is_there && is_active(index) && !is_parked(key.kind, body) {
             if is_pod && *change_type == ChangeType::Created {
                 self.attempts.insert(index.uid.clone(), Vec::new());
             }
             let stored = Stored { key: key.clone(), revision: *revision, body: Arc::clone(body) };
             if key.kind == Kind::Job {
-                // One that comes back, because it is being deleted, may have had pods all along.
+                // One that comes back, because it is being deleted or goes on, may have had pods all along.
                 self.has_pods_over.entry(index.uid.clone()).or_insert(*change_type != ChangeType::Created);
             }
             // Id and due time follow with the rows of the same commit.
@@ -273,6 +282,47 @@ fn remove_from(sets: &mut BTreeMap<String, BTreeSet<Key>>, of: &str, key: &Key) 
 
 fn is_active(index: &Index) -> bool {
     !index.finished || index.tracking || index.deleting
+}
+
+/// Whether this is a job that is suspended, says so, and has no pods: it waits for somebody to resume it. A cron job may make thousands of
+/// such a minute, so they cost no memory; their next look is made when they change, and asks the database.
+fn is_parked(kind: Kind, body: &str) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Job<'a> {
+        spec: Spec,
+        #[serde(borrow)]
+        status: Status<'a>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Spec {
+        suspend: bool,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Status<'a> {
+        #[serde(borrow)]
+        conditions: Vec<Condition<'a>>,
+        active: i64,
+        terminating: i64,
+    }
+    #[derive(Deserialize)]
+    struct Condition<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+        #[serde(borrow)]
+        status: Cow<'a, str>,
+    }
+    // Of most jobs this says it without parsing.
+    if kind != Kind::Job || !body.contains(r#""Suspended""#) {
+        return false;
+    }
+    serde_json::from_str::<Job<'_>>(body).is_ok_and(|Job { spec, status }| {
+        let Status { conditions, active, terminating } = status;
+        let says_so = |condition: &Condition<'_>| condition.kind == "Suspended" && condition.status == "True";
+        spec.suspend && active == 0 && terminating == 0 && conditions.iter().any(says_so)
+    })
 }
 
 /// Before all pods of the namespace.

@@ -9,7 +9,7 @@ use super::*;
 /// One write about one of a few jobs and pods.
 #[derive(Clone, Debug)]
 enum Op {
-    Job { name: u8, finished: bool },
+    Job { name: u8, finished: bool, parked: bool },
     Pod { name: u8, owner: Option<u8>, label: u8, finished: bool, tracking: bool, deleting: bool },
     Delete { job: bool, name: u8 },
     Attempt { pod: u8, number: u32 },
@@ -22,7 +22,8 @@ const NAMES: u8 = 4;
 fn op() -> impl Strategy<Value = Op> {
     let pod = (0..NAMES, prop::option::of(0..NAMES), 0..2_u8, any::<bool>(), any::<bool>(), any::<bool>());
     prop_oneof![
-        2 => (0..NAMES, any::<bool>()).prop_map(|(name, finished)| Op::Job { name, finished }),
+        3 => (0..NAMES, any::<bool>(), any::<bool>())
+            .prop_map(|(name, finished, parked)| Op::Job { name, finished, parked }),
         5 => pod.prop_map(|(name, owner, label, finished, tracking, deleting)| {
             Op::Pod { name, owner, label, finished, tracking, deleting }
         }),
@@ -61,13 +62,14 @@ impl Uids {
 
 fn write(op: &Op, uids: &mut Uids) -> Option<Write> {
     match op {
-        Op::Job { name, finished } => {
+        Op::Job { name, finished, parked } => {
             let key = job_key(*name);
             let index = Index { uid: uids.get(&key), finished: *finished, ..Index::default() };
             // The odd ones select by nothing that an index can answer.
             let labels = if name % 2 == 0 { format!(r#"{{"app":"{}"}}"#, name / 2) } else { "{}".to_owned() };
+            let status = if *parked { r#"{"conditions":[{"type":"Suspended","status":"True"}]}"# } else { "{}" };
             let body = format!(
-                r#"{{"metadata":{{"name":"{}","namespace":"default"}},"spec":{{"selector":{{"matchLabels":{labels}}}}}}}"#,
+                r#"{{"metadata":{{"name":"{}","namespace":"default"}},"spec":{{"selector":{{"matchLabels":{labels}}},"suspend":{parked}}},"status":{status}}}"#,
                 key.name
             );
             Some(Write::Put { key, index, body })
@@ -162,7 +164,7 @@ async fn only_what_is_active_is_in_memory() {
     let (place, store) = open().await;
     let mut uids = Uids::default();
     let pod = |finished| Op::Pod { name: 0, owner: Some(0), label: 0, finished, tracking: false, deleting: false };
-    let ops = [Op::Job { name: 0, finished: false }, pod(false), Op::Attempt { pod: 0, number: 0 }];
+    let ops = [Op::Job { name: 0, finished: false, parked: false }, pod(false), Op::Attempt { pod: 0, number: 0 }];
     commit(&store, ops.iter().filter_map(|op| write(op, &mut uids)).collect()).await;
     let uid = uids.get(&pod_key(0));
     let known = |store: &Store| {
@@ -181,6 +183,33 @@ async fn only_what_is_active_is_in_memory() {
     assert_eq!(known(&store), (false, None, None), "a whole look asks for pods that are over");
     let since = store.latest();
     assert!(store.inner.shared.present.job_snapshot(&job_key(0), Some(since)).is_some());
-    commit(&store, write(&Op::Job { name: 0, finished: true }, &mut uids).into_iter().collect()).await;
+    commit(&store, write(&Op::Job { name: 0, finished: true, parked: false }, &mut uids).into_iter().collect()).await;
     assert!(store.inner.shared.present.job_snapshot(&job_key(0), Some(since)).is_none());
+}
+
+/// I-5: thousands of suspended jobs cost no memory; one that has pods left, or goes on, is there.
+#[tokio::test]
+async fn a_suspended_job_at_rest_is_not_in_memory() {
+    let suspended = r#"{"type":"Suspended","status":"True"}"#;
+    let (place, mut store) = open().await;
+    let key = job_key(0);
+    for (spec, status, want) in [
+        (r#"{"suspend":true}"#, "{}".to_owned(), true),
+        (r#"{"suspend":true}"#, format!(r#"{{"conditions":[{suspended}],"active":1}}"#), true),
+        (r#"{"suspend":true}"#, format!(r#"{{"conditions":[{suspended}],"terminating":1}}"#), true),
+        (r#"{"suspend":true}"#, format!(r#"{{"conditions":[{suspended}]}}"#), false),
+        (r#"{"suspend":false}"#, format!(r#"{{"conditions":[{suspended}]}}"#), true),
+        (r#"{"suspend":true}"#, r#"{"conditions":[{"type":"Suspended","status":"False"}]}"#.to_owned(), true),
+    ] {
+        let body =
+            format!(r#"{{"metadata":{{"name":"job-0","namespace":"default"}},"spec":{spec},"status":{status}}}"#);
+        let index = Index { uid: "uid".to_owned(), ..Index::default() };
+        commit(&store, vec![Write::Put { key: key.clone(), index, body: body.clone() }]).await;
+        for _ in 0..2 {
+            assert_eq!(store.inner.shared.present.get(&key).is_some(), want, "{body}");
+            assert_eq!(store.get(&key).await.unwrap().map(|stored| stored.body.to_string()), Some(body.clone()));
+            store.close().await;
+            store = place.open().await;
+        }
+    }
 }
