@@ -25,6 +25,8 @@ const RECONNECT_MAX: Duration = Duration::from_secs(2);
 const RECONNECT_IDLE: Duration = Duration::from_secs(60);
 /// D-508.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How many uids are looked for in one read.
+const UIDS_MAX: usize = 1000;
 /// Removals in the background (D-1302).
 const WORKERS: usize = 2;
 
@@ -156,8 +158,10 @@ impl<E: Engine> Shared<E> {
         uids.extend(self.cgroups.uids());
         uids.sort();
         uids.dedup();
-        for uid in uids {
-            if let Ok(None) = self.store.get_by_uid(Kind::Pod, &uid).await {
+        // Finished pods have files too, thousands of them (I-5).
+        for uids in uids.chunks(UIDS_MAX) {
+            // The next connect tries again what the store did not answer.
+            for uid in self.store.missing(Kind::Pod, uids).await.unwrap_or_default() {
                 self.left_behind(uid);
             }
         }

@@ -548,6 +548,30 @@ impl Store {
         self.inner.readers.deleting(kind).await
     }
 
+    /// Which of these uids no object of the kind has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn missing(&self, kind: Kind, uids: &[String]) -> Result<Vec<String>, Error> {
+        self.inner.readers.missing(kind, uids).await
+    }
+
+    /// How many objects of a kind are finished and not being deleted. Costs all objects of the kind.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_finished(&self, kind: Kind) -> Result<u64, Error> {
+        self.inner.readers.count_finished(kind).await
+    }
+
+    /// A page of those, in the order of their creation; `after` is 0, or what came with the page before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_finished(&self, kind: Kind, after: i64, max: usize) -> Result<(Vec<Stored>, i64), Error> {
+        self.inner.readers.oldest_finished(kind, after, max).await
+    }
+
     /// A page of the uids that owner references name and no object has, in order, after `after`: what a crash between an owner's
     /// deletion and the collection of its dependents leaves, and owners of kinds that are not served. Costs all owner references.
     ///

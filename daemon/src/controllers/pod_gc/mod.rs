@@ -12,11 +12,11 @@ use tracing::info;
 
 use super::{
     edit::{self, Propagation},
-    listing::{self, CHUNK},
+    listing::CHUNK,
 };
 use crate::{
     driver::{Controller, Error, Next},
-    store::{self, Change, ChangeType, ListQuery, Store, Stored},
+    store::{self, Change, ChangeType, ListQuery, Store},
     sys::Now,
 };
 
@@ -62,54 +62,29 @@ impl PodGc {
         self.room.load(Ordering::Relaxed) >= 0
     }
 
-    /// The finished pods: creation time and key, read in passing.
-    async fn finished(&self) -> Result<Vec<(String, store::Key)>, Error> {
-        let mut finished = Vec::new();
-        listing::each(&self.store, ListQuery::all(Kind::Pod, CHUNK), |pod| {
-            finished.extend(finished_pod(&pod).map(|created| (created, pod.key)));
-        })
-        .await?;
-        Ok(finished)
-    }
-}
-
-/// The creation time of a pod that is finished and not being deleted.
-fn finished_pod(pod: &Stored) -> Option<String> {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Body {
-        metadata: edit::Meta,
-        status: Status,
-    }
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Status {
-        phase: String,
-    }
-    let Body { metadata, status } = serde_json::from_str(&pod.body).ok()?;
-    let is_candidate = matches!(status.phase.as_str(), "Succeeded" | "Failed") && !metadata.is_deleting();
-    is_candidate.then(|| metadata.creation_timestamp.unwrap_or_default())
-}
-
-impl PodGc {
     /// Removes the oldest finished pods if there are too many.
     async fn bound_finished(&self, now: Now) -> Result<(), Error> {
         if self.has_room() {
             return Ok(());
         }
-        let finished = self.finished().await?;
-        let before = finished.len();
-        let unwanted = decide(finished, self.max);
-        self.set_room(before - unwanted.len());
-        if !unwanted.is_empty() {
-            info!(pods = unwanted.len(), "removing the oldest finished pods: at most {} are kept", self.max);
+        let finished = usize::try_from(self.store.count_finished(Kind::Pod).await?).unwrap_or(usize::MAX);
+        let mut excess = decide(finished, self.max);
+        self.set_room(finished - excess);
+        if excess > 0 {
+            info!(pods = excess, "removing the oldest finished pods: at most {} are kept", self.max);
         }
-        for keys in unwanted.chunks(CHUNK) {
+        // Page by page: there may be ten times as many as are kept (I-5).
+        let mut after = 0;
+        while excess > 0 {
+            let (pods, last) = self.store.oldest_finished(Kind::Pod, after, CHUNK.min(excess)).await?;
+            if pods.is_empty() {
+                break;
+            }
+            excess -= pods.len();
+            after = last;
             let mut edits = Vec::new();
-            for key in keys {
-                if let Some(pod) = self.store.get(key).await? {
-                    edits.extend(edit::delete(&pod, Propagation::Background, Some(0), now)?);
-                }
+            for pod in &pods {
+                edits.extend(edit::delete(pod, Propagation::Background, Some(0), now)?);
             }
             edit::commit(&self.store, edits).await?;
         }

@@ -285,8 +285,47 @@ async fn questions_are_answered_from_their_index() {
     check(reader::VERSIONS.to_owned(), &["v USING INTEGER PRIMARY KEY (rowid=?)"], &scans).await;
     check(reader::CHANGES_OF_KIND.to_owned(), &["versions_by_kind (kind=? AND revision>? AND revision<?)"], &scans)
         .await;
+    check(
+        reader::OWNERLESS.to_owned(),
+        &["owners_by_owner (owner_uid>?)", "objects_by_uid (kind=? AND uid=?)"],
+        &["SCAN o", "TEMP B-TREE"],
+    )
+    .await;
+    check(reader::MISSING.to_owned(), &["objects_by_uid (kind=? AND uid=?)"], &["SCAN o"]).await;
+    check(reader::OLDEST_FINISHED.to_owned(), &["o USING INTEGER PRIMARY KEY (rowid>?)"], &["TEMP B-TREE"]).await;
     check(reader::DEPENDENTS.to_owned(), &["owners_by_owner (owner_uid=? AND object>?)"], &scans).await;
     check(reader::GET_BY_UID.to_owned(), &["objects_by_uid (kind=? AND uid=?)"], &scans).await;
     check(commit::SELECT_CURRENT.to_owned(), &["objects_by_key (kind=? AND namespace=? AND name=?)"], &scans).await;
     check(attempts::SELECT_OPEN.to_owned(), &["attempts_open"], &["SCAN attempts USING PRIMARY"]).await;
+}
+
+#[tokio::test]
+async fn finished_objects_come_oldest_first_and_those_being_deleted_not_at_all() {
+    let (_place, store) = open().await;
+    let keys: Vec<Key> = ["c", "a", "d", "b", "e"].map(config_map).into();
+    let mut writes = Vec::new();
+    for (key, (finished, deleting)) in
+        keys.iter().zip([(true, false), (true, false), (false, false), (true, true), (true, false)])
+    {
+        writes.push(put_indexed(key, "x", Index { finished, deleting, ..index(key) }));
+    }
+    commit(&store, writes).await;
+    commit(&store, vec![put_indexed(&keys[0], "changed", Index { finished: true, ..index(&keys[0]) })]).await;
+    assert_eq!(store.count_finished(Kind::ConfigMap).await.unwrap(), 3);
+    let (first, last) = store.oldest_finished(Kind::ConfigMap, 0, 2).await.unwrap();
+    assert_eq!(render(&first), "c@6 changed, a@2 x");
+    let (rest, last) = store.oldest_finished(Kind::ConfigMap, last, 2).await.unwrap();
+    assert_eq!(render(&rest), "e@5 x");
+    assert!(store.oldest_finished(Kind::ConfigMap, last, 2).await.unwrap().0.is_empty());
+}
+
+#[tokio::test]
+async fn missing_are_the_uids_that_nothing_of_the_kind_has() {
+    let (_place, store) = open().await;
+    let keys = ["a", "b"].map(config_map);
+    commit(&store, keys.iter().map(|key| put(key, "x")).collect()).await;
+    let uids = [index(&keys[1]).uid, "other".to_owned(), index(&keys[0]).uid];
+    assert_eq!(store.missing(Kind::ConfigMap, &uids).await.unwrap(), ["other"]);
+    assert_eq!(store.missing(Kind::Pod, &uids).await.unwrap(), uids);
+    assert_eq!(store.missing(Kind::Pod, &[]).await.unwrap(), Vec::<String>::new());
 }
