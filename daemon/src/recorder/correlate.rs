@@ -1,7 +1,7 @@
 //! When an event is a repeat, when it is one of too many similar ones, and when it is one too many (J-2211). Pure.
 
 use std::{
-    collections::{BTreeSet, hash_map::DefaultHasher},
+    collections::hash_map::DefaultHasher,
     hash::{Hash, Hasher as _},
     time::Duration,
 };
@@ -33,7 +33,8 @@ pub(super) struct Known {
 
 #[derive(Debug, Default)]
 struct Series {
-    messages: BTreeSet<u128>,
+    /// A list with room for what is in it: mostly one, in thousands of series.
+    messages: Vec<u128>,
     last: Duration,
 }
 
@@ -93,7 +94,8 @@ impl Correlator {
         if series.messages.len() >= SIMILAR_MAX {
             return true;
         }
-        series.messages.insert(message);
+        series.messages.reserve_exact(1);
+        series.messages.push(message);
         false
     }
 

@@ -1,22 +1,23 @@
 //! The indexed facts of a version as JSON: what `versions.facts` holds, so that history can tell them as the present can.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 use jobd_api::index::Index;
 use serde::{Deserialize, Serialize};
 
-/// [`Index`] on disk. A field that was added later must have a default: older files lack it.
+/// [`Index`] on disk. A field that was added later must have a default: older files lack it. Borrowed where it is written: each
+/// version of each object is.
 #[derive(Serialize, Deserialize)]
-struct Facts {
-    uid: String,
+struct Facts<'a> {
+    uid: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    controller_uid: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    owner_uids: Vec<String>,
+    controller_uid: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    owner_uids: Cow<'a, [String]>,
     /// Pairs, not an object: the order is the caller's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    labels: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    labels: Cow<'a, [(String, String)]>,
     #[serde(default, skip_serializing_if = "is_false")]
     deleting: bool,
     #[serde(default, skip_serializing_if = "is_false")]
@@ -24,11 +25,11 @@ struct Facts {
     #[serde(default, skip_serializing_if = "is_false")]
     tracking: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
+    node: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    involved_uid: Option<String>,
+    involved_uid: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    involved_name: Option<String>,
+    involved_name: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<i64>,
 }
@@ -36,6 +37,10 @@ struct Facts {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_empty<T>(value: &[T]) -> bool {
+    value.is_empty()
 }
 
 pub(super) fn render(index: &Index) -> String {
@@ -51,20 +56,19 @@ pub(super) fn render(index: &Index) -> String {
         involved_uid,
         involved_name,
         due_at,
-    } = index.clone();
-    let due_at = due_at.map(to_nanoseconds);
+    } = index;
     let facts = Facts {
-        uid,
-        controller_uid,
-        owner_uids,
-        labels,
-        deleting,
-        finished,
-        tracking,
-        node,
-        involved_uid,
-        involved_name,
-        due_at,
+        uid: Cow::Borrowed(uid),
+        controller_uid: controller_uid.as_deref().map(Cow::Borrowed),
+        owner_uids: Cow::Borrowed(owner_uids),
+        labels: Cow::Borrowed(labels),
+        deleting: *deleting,
+        finished: *finished,
+        tracking: *tracking,
+        node: node.as_deref().map(Cow::Borrowed),
+        involved_uid: involved_uid.as_deref().map(Cow::Borrowed),
+        involved_name: involved_name.as_deref().map(Cow::Borrowed),
+        due_at: due_at.map(to_nanoseconds),
     };
     serde_json::to_string(&facts).expect("strings, flags and numbers are always JSON")
 }
@@ -86,19 +90,18 @@ pub(super) fn parse(json: &str) -> Result<Arc<Index>, String> {
         involved_name,
         due_at,
     } = facts;
-    let due_at = due_at.map(from_nanoseconds);
     Ok(Arc::new(Index {
-        uid,
-        controller_uid,
-        owner_uids,
-        labels,
+        uid: uid.into_owned(),
+        controller_uid: controller_uid.map(Cow::into_owned),
+        owner_uids: owner_uids.into_owned(),
+        labels: labels.into_owned(),
         deleting,
         finished,
         tracking,
-        node,
-        involved_uid,
-        involved_name,
-        due_at,
+        node: node.map(Cow::into_owned),
+        involved_uid: involved_uid.map(Cow::into_owned),
+        involved_name: involved_name.map(Cow::into_owned),
+        due_at: due_at.map(from_nanoseconds),
     }))
 }
 
