@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use jobd_tests::Daemon;
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
@@ -19,14 +21,44 @@ pub fn socket() -> PathBuf {
     jobd_tests::docker_host().trim_start_matches("unix://").into()
 }
 
+/// The body with which jobd creates the container of this job's pods. A daemon of its own runs the job, through a socket that listens; the
+/// files that the body mounts are made below `dir`.
+pub async fn create_body(dir: &Path, job: &Value) -> Vec<u8> {
+    let tap = Tap::open(dir).expect("a socket");
+    let host = format!("unix://{}", tap.path.display());
+    let daemon = Daemon::start_with(&["--no-listen", "--docker-host", &host], &[]).await;
+    daemon.client().post("/apis/batch/v1/namespaces/default/jobs", job).await.expect(201);
+    let name = job["metadata"]["name"].as_str().unwrap_or_default();
+    daemon.client().wait_job("default", name, "Complete").await;
+    let body = tap.create_body().expect("the daemon has created a container");
+    let body = String::from_utf8_lossy(&body)
+        .replace(&daemon.instance(), "bench")
+        .replace(&daemon.data_dir().display().to_string(), &dir.display().to_string())
+        .into_bytes();
+    make_mounts(&body);
+    body
+}
+
+/// The files that the create body mounts: those of the pod go with it.
+fn make_mounts(body: &[u8]) {
+    let body: Value = serde_json::from_slice(body).expect("a create body");
+    for mount in body["HostConfig"]["Mounts"].as_array().into_iter().flatten() {
+        let source = Path::new(mount["Source"].as_str().unwrap_or_default());
+        if mount["Type"] == "bind" && !source.exists() {
+            std::fs::create_dir_all(source.parent().unwrap_or(source)).expect("a directory");
+            std::fs::write(source, "").expect("a file");
+        }
+    }
+}
+
 /// A socket that passes everything on to the engine and keeps the body of the first create.
-pub struct Tap {
-    pub path: PathBuf,
+struct Tap {
+    path: PathBuf,
     body: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Tap {
-    pub fn open(dir: &Path) -> std::io::Result<Self> {
+    fn open(dir: &Path) -> std::io::Result<Self> {
         let path = dir.join("tap.sock");
         let listener = UnixListener::bind(&path)?;
         let body = Arc::new(Mutex::new(None));
@@ -39,7 +71,7 @@ impl Tap {
         Ok(Self { path, body })
     }
 
-    pub fn create_body(&self) -> Option<Vec<u8>> {
+    fn create_body(&self) -> Option<Vec<u8>> {
         self.body.lock().ok()?.clone()
     }
 }
@@ -58,7 +90,7 @@ async fn pass(client: UnixStream, seen: Arc<Mutex<Option<Vec<u8>>>>) -> std::io:
         }
         to_engine.write_all(&buffer[..count]).await?;
         request.extend_from_slice(&buffer[..count]);
-        if let Some(body) = create_body(&request)
+        if let Some(body) = body_in(&request)
             && let Ok(mut seen) = seen.lock()
         {
             seen.get_or_insert(body);
@@ -70,7 +102,7 @@ async fn pass(client: UnixStream, seen: Arc<Mutex<Option<Vec<u8>>>>) -> std::io:
 }
 
 /// The body of a request that creates a container, when all of it is there.
-fn create_body(request: &[u8]) -> Option<Vec<u8>> {
+fn body_in(request: &[u8]) -> Option<Vec<u8>> {
     let end = request.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&request[..end]).ok()?.to_lowercase();
     if !head.lines().next()?.contains("/containers/create") {
@@ -113,7 +145,7 @@ impl Bare {
     pub async fn cycle(&mut self, name: &str) -> anyhow::Result<()> {
         let body = self.body.clone();
         let created = self.call("POST", &format!("/containers/create?name={name}"), body).await?;
-        let id = serde_json::from_slice::<serde_json::Value>(&created)?["Id"].as_str().unwrap_or_default().to_owned();
+        let id = serde_json::from_slice::<Value>(&created)?["Id"].as_str().unwrap_or_default().to_owned();
         self.call("POST", &format!("/containers/{id}/start"), Bytes::new()).await?;
         self.call("POST", &format!("/containers/{id}/wait"), Bytes::new()).await?;
         self.call("DELETE", &format!("/containers/{id}?v=1"), Bytes::new()).await?;

@@ -20,6 +20,11 @@ pub fn rss_mb(pid: u32) -> f64 {
     field(&format!("/proc/{pid}/status"), "VmRSS:") / 1e3
 }
 
+/// The most that it ever was.
+pub fn peak_rss_mb(pid: u32) -> f64 {
+    field(&format!("/proc/{pid}/status"), "VmHWM:") / 1e3
+}
+
 /// CPU time in ms, wake-ups of all threads, bytes written.
 pub fn usage(pid: u32) -> (f64, f64, f64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

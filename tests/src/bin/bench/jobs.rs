@@ -8,13 +8,14 @@ use jobd_tests::{Client, Daemon, client::has_condition, engine, eventually};
 use serde_json::{Value, json};
 
 use crate::{
-    bare::{Bare, Tap, rate},
+    bare::{Bare, create_body, rate},
     figures::{Figures, median_ms},
 };
 
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
-fn job(name: &str) -> Value {
+/// A job of one pod that ends at once.
+pub fn job(name: &str) -> Value {
     json!({
         "metadata": {"name": name},
         "spec": {"template": {"spec": {
@@ -44,32 +45,10 @@ async fn completions(client: &Client) -> impl futures_util::Stream<Item = String
     }))
 }
 
-/// The files that the create body mounts: those of the pod go with it.
-fn make_mounts(body: &[u8]) {
-    let body: Value = serde_json::from_slice(body).expect("a create body");
-    for mount in body["HostConfig"]["Mounts"].as_array().into_iter().flatten() {
-        let source = std::path::Path::new(mount["Source"].as_str().unwrap_or_default());
-        if mount["Type"] == "bind" && !source.exists() {
-            std::fs::create_dir_all(source.parent().unwrap_or(source)).expect("a directory");
-            std::fs::write(source, "").expect("a file");
-        }
-    }
-}
-
 pub async fn measure(figures: &mut Figures) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let tap = Tap::open(dir.path()).expect("a socket");
-    // Only the first job goes through the tap; the daemon that is measured talks to the engine itself.
-    let first =
-        Daemon::start_with(&["--no-listen", "--docker-host", &format!("unix://{}", tap.path.display())], &[]).await;
-    first.client().post(JOBS, &job("first")).await.expect(201);
-    first.client().wait_job("default", "first", "Complete").await;
-    let body = tap.create_body().expect("the daemon has created a container");
-    let body = String::from_utf8_lossy(&body)
-        .replace(&first.instance(), "bench")
-        .replace(&first.data_dir().display().to_string(), &dir.path().display().to_string())
-        .into_bytes();
-    make_mounts(&body);
+    // The daemon that is measured talks to the engine itself.
+    let body = create_body(dir.path(), &job("first")).await;
 
     let daemon = Daemon::start_with(&["--no-listen"], &[("JOBD_LOG", "warn")]).await;
     let client = daemon.client();

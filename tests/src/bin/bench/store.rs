@@ -69,7 +69,7 @@ async fn post(client: &Client, prefix: &str, count: usize, finished: bool) -> f6
 }
 
 /// How long the daemon takes from its start to its first answer.
-async fn ready(daemon: &mut Daemon) -> Duration {
+pub async fn ready(daemon: &mut Daemon) -> Duration {
     daemon.kill();
     let client = daemon.client();
     let started = Instant::now();
@@ -85,7 +85,8 @@ async fn ready(daemon: &mut Daemon) -> Duration {
     }
 }
 
-async fn ready_ms(daemon: &mut Daemon) -> f64 {
+/// The median of several starts.
+pub async fn ready_ms(daemon: &mut Daemon) -> f64 {
     let mut times = Vec::new();
     for _ in 0..5 {
         times.push(ready(daemon).await);
