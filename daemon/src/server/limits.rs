@@ -17,6 +17,10 @@ use super::error;
 /// The largest request body (W-8). Kubernetes' figure: larger objects are not portable.
 pub(crate) const BODY_MAX: usize = 3 * 1024 * 1024;
 
+/// How much of a refused body is read on, and for how long.
+const DRAIN_MAX: usize = 32 << 20;
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How much of request bodies may be worked on at once, in KiB. A parsed body takes about ten times its text, so this
 /// bounds what hostile writers can make us hold; too low makes large writes wait for each other.
 const PARSED_KIB: usize = 12 * 1024;
@@ -134,6 +138,20 @@ fn grow(share: &mut Option<OwnedSemaphorePermit>, pool: &Arc<Semaphore>, from: u
     Ok(())
 }
 
+/// Reads on without keeping anything, so that a client that still sends comes to read the answer instead of finding the connection cut.
+async fn drain(body: &mut Body) {
+    let mut left = DRAIN_MAX;
+    let rest = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    drop(tokio::time::timeout(DRAIN_PATIENCE, rest).await);
+}
+
 impl Limits {
     pub(crate) fn new() -> Self {
         Self {
@@ -159,6 +177,7 @@ impl Limits {
     /// Reads a whole request body.
     pub(crate) async fn read_body(&self, mut body: Body) -> Result<ReadBody, Status> {
         if body.size_hint().lower() > BODY_MAX as u64 {
+            drain(&mut body).await;
             return Err(error::too_large(BODY_MAX));
         }
         let begun = Instant::now();
@@ -176,8 +195,11 @@ impl Limits {
                     return Err(Status::new(408, "Timeout", text));
                 }
             };
-            if let Ok(data) = frame.into_data() {
-                arriving.push(self, &data)?;
+            if let Ok(data) = frame.into_data()
+                && let Err(status) = arriving.push(self, &data)
+            {
+                drain(&mut body).await;
+                return Err(status);
             }
         }
         // It is whole, so it is worked on soon: this waits for work, never for a client.
