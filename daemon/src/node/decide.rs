@@ -424,7 +424,10 @@ fn picture(
         pod: seen.pod,
         members: &shown,
         ending,
-        disruption: disruption.or(lost.then_some(SANDBOX_LOST).filter(|_| !is_stopped(seen))),
+        // The end of a pod that is over is not told anew by what becomes of its sandbox.
+        disruption: disruption
+            .or(lost.then_some(SANDBOX_LOST).filter(|_| !is_stopped(seen)))
+            .filter(|_| !is_published(seen)),
         node: seen.node,
         now: seen.now.wall,
     });

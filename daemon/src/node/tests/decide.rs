@@ -407,6 +407,10 @@ fn an_end_that_nobody_saw_is_asked_for_and_may_be_unknown_d602_d603() {
         "commit Failed 0=Ended Error 1 disrupted",
     );
     check(ended(143, Evidence::Missing), "commit Failed 0=Ended Error 143 disrupted");
+    // The pod's end was told before: nothing that ends later changes what it was.
+    let published = |c: &mut Case| c.pod["status"]["phase"] = "Failed".into();
+    check(ended(143, Evidence::Missing).with(published), "commit Failed 0=Ended Error 143");
+    check(ended(255, Evidence::Missing).with(published), &format!("commit Failed 0=Ended {UNKNOWN} 137"));
     check(ended(0, Evidence::Unasked), "commit Succeeded 0=Ended Completed 0");
 }
 
